@@ -1,0 +1,1 @@
+"""Statistics, effects and claims: pure functions over a run's record."""

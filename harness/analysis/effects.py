@@ -1,0 +1,277 @@
+"""Effects: every variant against the reference and against the step before it, with a verdict.
+
+The rule for verdicts stands in `_verdict`, and in words in docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from harness.analysis.record import Record
+from harness.analysis.stats import (
+    ALPHA,
+    PairedDifference,
+    holm,
+    mean_interval,
+    paired_difference,
+    paired_differences,
+    tost,
+)
+from harness.analysis.values import Pair, SeedTable, resolve_metric, seed_table
+from harness.config import MetricInfo
+from harness.plan import Plan
+
+MIN_SEEDS = 3  # with fewer pairs a comparison is described, never judged
+
+Kind = Literal["reference", "previous", "pair"]
+Verdict = Literal["better", "worse", "equivalent", "inconclusive", "described"]
+
+
+@dataclass(frozen=True)
+class VariantSummary:
+    """One metric of one variant over seeds; `mean` and the rest are None where nothing is recorded."""
+
+    variant: str
+    metric: str
+    label: str | None
+    n: int
+    seeds: tuple[int, ...]
+    trials: tuple[str, ...]
+    mean: float | None
+    sd: float | None
+    low: float | None
+    """Lower end of the 95 % t interval of the mean; none for a single seed."""
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of two variants, paired by seed."""
+
+    metric: str
+    label: str | None
+    kind: Kind
+    of: str
+    versus: str
+    n: int
+    """Seeds that both variants have."""
+    seeds: tuple[int, ...]
+    trials: tuple[str, ...]
+    """Ids of the trials that the numbers come from."""
+    same_trials: bool
+    """Both variants are one configuration and share their trials."""
+    mean_of: float | None
+    """Mean of `of` over the paired seeds; None, like all numbers, without pairs."""
+    mean_versus: float | None
+    difference: float | None
+    """Mean of `of` minus `versus`, in the metric's unit."""
+    low: float | None
+    """Lower end of the 95 % t interval of the difference, not adjusted for the family."""
+    high: float | None
+    improvement: float | None
+    """The difference with the sign turned so that positive is better."""
+    p: float | None
+    """Two-sided paired t; None below 3 pairs, as for all p but `p_exact` and `p_floor`."""
+    p_adjusted: float | None
+    """`p` after Holm over the family."""
+    p_equivalence: float | None
+    """Two one-sided tests against `margin`, after Holm over the family; None without a margin."""
+    p_exact: float | None
+    """Sign-flip p, not adjusted."""
+    p_floor: float | None
+    dz: float | None
+    mde: float | None
+    """Difference that would be found with 80 % power at the family's strictest level."""
+    seeds_needed: int | None
+    margin: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Best:
+    """The variant with the best mean, and those that it cannot be told apart from."""
+
+    variant: str
+    metric: str
+    summary: VariantSummary
+    judged: bool
+    """It was compared with every other variant on at least 3 paired seeds."""
+    not_separable: tuple[str, ...]
+    """Variants that it is not better than by verdict, in the order of the plan."""
+
+    @property
+    def ahead_of_all(self) -> bool:
+        """It is better, by verdict, than every other variant of the plan."""
+        return self.judged and not self.not_separable
+
+
+def summarise(record: Record, metric: str, *, label: str | None = None) -> list[VariantSummary]:
+    """Return mean and interval of a metric for every variant, in the order of the plan."""
+    name = resolve_metric(record.plan, metric)
+    table = seed_table(record, name, label=label)
+    return [_summary(name, label, variant, table) for variant in table.variants]
+
+
+def _summary(metric: str, label: str | None, variant: str, table: SeedTable) -> VariantSummary:
+    seeds, trials, values = table.of(variant)
+    found = mean_interval(values) if seeds else None
+    return VariantSummary(
+        variant=variant,
+        metric=metric,
+        label=label,
+        n=len(seeds),
+        seeds=seeds,
+        trials=trials,
+        mean=found.mean if found else None,
+        sd=found.sd if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+    )
+
+
+def compare_all(record: Record, metric: str, *, label: str | None = None) -> list[Comparison]:
+    """Compare every variant with the reference, then every step of a chain with the one before.
+
+    Each of the two is one family for Holm.  A comparison without pairs is returned too,
+    with n = 0 and without numbers.
+
+    Raises:
+        HarnessError: the run does not record the metric.
+    """
+    plan = record.plan
+    name = resolve_metric(plan, metric)
+    families = families_of(plan, seed_table(record, name, label=label))
+    return [found for kind, pairs in families.items() for found in _judge(plan, name, label, kind, pairs)]
+
+
+def families_of(plan: Plan, table: SeedTable) -> dict[Kind, list[Pair]]:
+    """Return the pairs that a report compares, by the family that Holm adjusts over."""
+    others = [variant.name for variant in plan.variants if variant.name != plan.reference]
+    return {
+        "reference": [table.pair(other, plan.reference) for other in others],
+        "previous": [table.pair(one.name, one.previous) for one in plan.variants if one.previous is not None],
+    }
+
+
+def compare_pairs(record: Record, metric: str, *, label: str | None = None) -> list[Comparison]:
+    """Compare every variant with every later one of the plan; all pairs are one family for Holm."""
+    name = resolve_metric(record.plan, metric)
+    table = seed_table(record, name, label=label)
+    pairs = [table.pair(of, versus) for of, versus in combinations(table.variants, 2)]
+    return _judge(record.plan, name, label, "pair", pairs)
+
+
+def unbeaten(record: Record, metric: str, *, label: str | None = None) -> set[str]:
+    """Return the variants that no other is better than, by verdict over all pairs.
+
+    A variant that was not judged against any other is not among them.
+    """
+    judged = [found for found in compare_pairs(record, metric, label=label) if found.verdict != "described"]
+    candidates = {name for found in judged for name in (found.of, found.versus)}
+    beaten = {found.versus for found in judged if found.verdict == "better"}
+    return candidates - beaten - {found.of for found in judged if found.verdict == "worse"}
+
+
+def best_variant(record: Record, metric: str | None = None) -> Best | None:
+    """Return the variant with the best mean of a metric (the primary one), or None without values.
+
+    Variants with at least 3 seeds come before those with fewer; of equal means the first
+    of the plan is taken.
+    """
+    name = resolve_metric(record.plan, metric or record.plan.primary_metric)
+    info = record.plan.metrics[name]
+    scored = [
+        (info.improvement(summary.mean), summary)
+        for summary in summarise(record, name)
+        if summary.mean is not None
+    ]
+    candidates = [row for row in scored if row[1].n >= MIN_SEEDS] or scored
+    if not candidates:
+        return None
+    _, best = max(candidates, key=lambda row: row[0])
+    pairs = [found for found in compare_pairs(record, name) if best.variant in (found.of, found.versus)]
+    behind = {_loser(found) for found in pairs}
+    others = [variant.name for variant in record.plan.variants if variant.name != best.variant]
+    return Best(
+        variant=best.variant,
+        metric=name,
+        summary=best,
+        judged=bool(pairs) and all(found.verdict != "described" for found in pairs),
+        not_separable=tuple(other for other in others if other not in behind),
+    )
+
+
+def _loser(found: Comparison) -> str | None:
+    return {"better": found.versus, "worse": found.of}.get(found.verdict)
+
+
+def _judge(plan: Plan, metric: str, label: str | None, kind: Kind, pairs: Sequence[Pair]) -> list[Comparison]:
+    """Compare the pairs of one family: Holm over all of them, those without data included."""
+    info, margin = plan.metrics[metric], plan.margins.get(metric)
+    level = ALPHA / max(1, len(pairs))
+    found = [paired_difference(pair.a, pair.b, alpha=level) if pair.seeds else None for pair in pairs]
+    p_values = [difference.p if difference and difference.n >= MIN_SEEDS else None for difference in found]
+    p_equivalence = [_equivalence(pair, margin) for pair in pairs]
+    rows = zip(pairs, found, p_values, holm(p_values), holm(p_equivalence), strict=True)
+    return [_comparison(info, label, kind, margin, *row) for row in rows]
+
+
+def _equivalence(pair: Pair, margin: float | None) -> float | None:
+    if margin is None or len(pair.seeds) < MIN_SEEDS:
+        return None
+    return tost(paired_differences(pair.a, pair.b), margin)
+
+
+def _comparison(
+    info: MetricInfo,
+    label: str | None,
+    kind: Kind,
+    margin: float | None,
+    pair: Pair,
+    found: PairedDifference | None,
+    p: float | None,
+    p_adjusted: float | None,
+    p_equivalence: float | None,
+) -> Comparison:
+    improvement = info.improvement(found.mean) if found else None
+    return Comparison(
+        metric=info.name,
+        label=label,
+        kind=kind,
+        of=pair.of,
+        versus=pair.versus,
+        n=len(pair.seeds),
+        seeds=pair.seeds,
+        trials=pair.trials,
+        same_trials=pair.same_trials,
+        mean_of=float(pair.a.mean()) if found else None,
+        mean_versus=float(pair.b.mean()) if found else None,
+        difference=found.mean if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+        improvement=improvement,
+        p=p,
+        p_adjusted=p_adjusted,
+        p_equivalence=p_equivalence,
+        p_exact=found.p_exact if found else None,
+        p_floor=found.p_floor if found else None,
+        dz=found.dz if found else None,
+        mde=found.mde if found else None,
+        seeds_needed=found.seeds_needed if found else None,
+        margin=margin,
+        verdict=_verdict(improvement, p_adjusted, p_equivalence),
+    )
+
+
+def _verdict(improvement: float | None, p_adjusted: float | None, p_equivalence: float | None) -> Verdict:
+    """Judge one comparison; equivalence first, since a margin says which differences matter."""
+    if improvement is None or p_adjusted is None:
+        return "described"
+    if p_equivalence is not None and p_equivalence < ALPHA:
+        return "equivalent"
+    if p_adjusted < ALPHA:
+        return "better" if improvement > 0 else "worse"
+    return "inconclusive"

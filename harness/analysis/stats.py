@@ -1,0 +1,244 @@
+"""Paired statistics over a few seeds: pure functions on arrays, in float64.
+
+Two things are decided here once. A sample of one has no interval: `None`, never 0.
+Differences that are the same in every seed leave the t test without an estimate of
+the noise, so it gives no interval and the exact sign-flip p stands in for its p.
+docs/statistics.md says why.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special
+
+Floats = NDArray[np.float64]
+
+ALPHA = 0.05
+CONFIDENCE = 0.95
+POWER = 0.8
+MOST_SEEDS = 1000  # beyond this, "more seeds" is no advice
+EXACT_UP_TO = 20  # pairs whose 2^n sign flips are enumerated
+FLIPS = 9_999  # sign flips drawn above that
+ROUNDING = 1e-12  # a spread below this share of the largest value is rounding, not noise
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of a sample and its t interval; one value has neither spread nor interval."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """What n paired values say about the difference of two means.
+
+    `sd`, `low` and `high` need two pairs.  `t`, `dz`, `mde`, `seeds_needed`, `low` and
+    `high` also need differences that are not all the same.
+    """
+
+    n: int
+    mean: float
+    """Mean of a - b, in the unit of the values."""
+    sd: float | None
+    low: float | None
+    high: float | None
+    t: float | None
+    p: float | None
+    """Two-sided p of the paired t test; of the sign-flip test where all differences are the same."""
+    p_exact: float
+    """Two-sided p of the sign-flip test."""
+    p_floor: float
+    """Smallest `p_exact` that n pairs can give."""
+    dz: float | None
+    """Effect size: mean over standard deviation of the differences (Cohen's dz)."""
+    mde: float | None
+    """Difference that n pairs of this spread detect with 80 % power."""
+    seeds_needed: int | None
+    """Pairs that would detect the observed difference with 80 % power; none for a
+    difference of 0 or one that asks for more than 1,000."""
+
+
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """Return the mean of `values`, shape (n,), and its two-sided t interval."""
+    sample = _sample(values)
+    mean = float(sample.mean())
+    if sample.size == 1:
+        return Interval(1, mean, None, None, None)
+    sd = float(sample.std(ddof=1))
+    half = _half_width(sample.size, sd, confidence)
+    return Interval(sample.size, mean, sd, mean - half, mean + half)
+
+
+def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
+    """Return a - b, shape (n,); differences that differ by rounding alone become identical."""
+    first, second = _sample(a), _sample(b)
+    assert first.shape == second.shape, "pairs need as many values on either side"
+    differences = first - second
+    tolerance = ROUNDING * max(np.abs(first).max(), np.abs(second).max())
+    if np.ptp(differences) > tolerance:
+        return differences
+    middle = float(differences.mean())
+    return np.full_like(differences, middle if abs(middle) > tolerance else 0.0)
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, *, confidence: float = CONFIDENCE, alpha: float = ALPHA
+) -> PairedDifference:
+    """Compare two samples that are paired by position.
+
+    Args:
+        a: values of one side, shape (n,), finite.
+        b: values of the other side, in the same order of seeds.
+        confidence: of the two-sided t interval of the mean difference.
+        alpha: level of the test that `mde` and `seeds_needed` speak of.
+    """
+    differences = paired_differences(a, b)
+    n, mean = differences.size, float(differences.mean())
+    p_exact, p_floor = sign_flip_p(differences), _p_floor(n)
+    if n == 1:
+        return PairedDifference(1, mean, None, None, None, None, None, p_exact, p_floor, None, None, None)
+    if _all_the_same(differences):
+        mean = float(differences[0])
+        return PairedDifference(n, mean, 0.0, None, None, None, p_exact, p_exact, p_floor, None, None, None)
+    sd = float(differences.std(ddof=1))
+    half = _half_width(n, sd, confidence)
+    t = mean / (sd / math.sqrt(n))
+    return PairedDifference(
+        n=n,
+        mean=mean,
+        sd=sd,
+        low=mean - half,
+        high=mean + half,
+        t=t,
+        p=float(2 * special.stdtr(n - 1, -abs(t))),
+        p_exact=p_exact,
+        p_floor=p_floor,
+        dz=mean / sd,
+        mde=sd * detectable_effect(n, alpha),
+        seeds_needed=seeds_needed(mean / sd, alpha),
+    )
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Return the two-sided p of the sign-flip (Fisher-Pitman) test that the differences centre on 0.
+
+    Exact over all 2^n assignments up to 20 differences; above, the share (k + 1) / (m + 1)
+    of m = 9,999 assignments drawn from a fixed seed (Phipson and Smyth 2010).
+    """
+    sample = _sample(differences)
+    tolerance = ROUNDING * float(np.abs(sample).sum())
+    observed = abs(float(sample.sum())) - tolerance
+    if sample.size <= EXACT_UP_TO:
+        return float(np.mean(np.abs(_flipped_sums(sample)) >= observed))
+    drawn = np.abs(_drawn_signs(sample.size) @ sample)
+    return float((np.count_nonzero(drawn >= observed) + 1) / (FLIPS + 1))
+
+
+def tost(differences: ArrayLike, margin: float) -> float:
+    """Return the p of two one-sided t tests that the mean lies within ±`margin` (Schuirmann 1987)."""
+    sample = _sample(differences)
+    assert margin > 0, "equivalence needs a margin"
+    return max(_p_above(sample, -margin), _p_above(-sample, -margin))
+
+
+def beyond(differences: ArrayLike, margin: float) -> float:
+    """Return the two-sided p that the mean lies outside ±`margin`, on either side."""
+    sample = _sample(differences)
+    assert margin > 0, "beyond what?"
+    return min(1.0, 2 * min(_p_above(sample, margin), _p_above(-sample, margin)))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted by the step-down method of Holm (1979) over their family.
+
+    Own code, since statsmodels' `multipletests` collects garbage at every call (40 ms); a
+    test holds the two together.
+
+    None is a comparison that the family planned but could not test.  It counts as p = 1,
+    so that a failed trial never makes the others look more certain, and stays None.
+    """
+    filled = np.array([1.0 if p is None else p for p in p_values])
+    order = np.argsort(filled, kind="stable")
+    stepped = np.maximum.accumulate(filled[order] * np.arange(filled.size, 0, -1))
+    adjusted = np.empty_like(filled)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
+
+
+def power(effect: float, n: int, alpha: float = ALPHA) -> float:
+    """Return the power of a two-sided paired t test on n pairs for a true dz of `effect`."""
+    critical = -special.stdtrit(n - 1, alpha / 2)
+    shift = abs(effect) * math.sqrt(n)
+    upper = 1 - special.nctdtr(n - 1, shift, critical)
+    # scipy gives NaN for the tail on the other side once it falls below 1e-15, the step of float64 at 1.
+    lower = np.nan_to_num(special.nctdtr(n - 1, shift, -critical), nan=0.0)
+    return float(upper + lower)
+
+
+@cache
+def detectable_effect(n: int, alpha: float = ALPHA) -> float:
+    """Return the dz that n >= 2 pairs detect with 80 % power, solved on the noncentral t."""
+    high = 1.0
+    while power(high, n, alpha) < POWER:
+        high *= 2
+    return float(optimize.brentq(lambda effect: power(effect, n, alpha) - POWER, 0.0, high, xtol=1e-12))
+
+
+def seeds_needed(dz: float, alpha: float = ALPHA) -> int | None:
+    """Return the fewest pairs that detect a true effect of `dz` with 80 % power, if 1,000 do."""
+    counts = range(2, MOST_SEEDS + 1)
+    position = bisect.bisect_left(counts, True, key=lambda n: detectable_effect(n, alpha) <= abs(dz))
+    return counts[position] if position < len(counts) else None
+
+
+def _sample(values: ArrayLike) -> Floats:
+    sample = np.asarray(values, dtype=np.float64)
+    assert sample.ndim == 1, "one value per seed"
+    assert sample.size > 0, "no values, no statistics"
+    assert np.isfinite(sample).all(), "NaN and infinities are told apart before they get here"
+    return sample
+
+
+def _all_the_same(sample: Floats) -> bool:
+    return bool(np.ptp(sample) == 0)
+
+
+def _half_width(n: int, sd: float, confidence: float) -> float:
+    return float(-special.stdtrit(n - 1, (1 - confidence) / 2) * sd / math.sqrt(n))
+
+
+def _p_floor(n: int) -> float:
+    return float(2 / 2**n) if n <= EXACT_UP_TO else 1 / (FLIPS + 1)
+
+
+def _flipped_sums(sample: Floats) -> Floats:
+    """Return the sums over all sign assignments that keep the first sign; the rest mirror them."""
+    sums = sample[:1]
+    for value in sample[1:]:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+@lru_cache(maxsize=4)
+def _drawn_signs(n: int) -> Floats:
+    return np.random.default_rng(0).choice((-1.0, 1.0), size=(FLIPS, n))
+
+
+def _p_above(sample: Floats, bound: float) -> float:
+    """Return the one-sided p that the mean lies above `bound`."""
+    if _all_the_same(sample):
+        return 0.5**sample.size if sample[0] > bound else 1.0
+    error = sample.std(ddof=1) / math.sqrt(sample.size)
+    return float(special.stdtr(sample.size - 1, -(sample.mean() - bound) / error))

@@ -1,0 +1,132 @@
+"""How numbers are written, in generated sentences and in reports alike."""
+
+from __future__ import annotations
+
+import math
+
+from harness.analysis.stats import ALPHA
+from harness.config import MetricInfo
+
+MINUS = "\u2212"  # the typographic minus, as wide as a plus
+MOST_DECIMALS = 8
+
+
+def format_number(info: MetricInfo, value: float) -> str:
+    """Return a value with the decimals of its metric and no unit but the percent sign: "8.6", "52%"."""
+    sign = "%" if info.percent else ""
+    return _fixed(_shown(info, value), info.decimals) + sign
+
+
+def format_value(info: MetricInfo, value: float) -> str:
+    """Return a value with its unit: "22.0 dB", "52%"."""
+    return format_number(info, value) + _unit(info)
+
+
+def format_half_width(info: MetricInfo, half_width: float) -> str:
+    """Return half the width of an interval as it stands beside a mean: "±1.1"."""
+    return "±" + _fixed(_shown(info, half_width), info.decimals)
+
+
+def format_difference(
+    info: MetricInfo, difference: float, *, signed: bool = True, resolution: float | None = None
+) -> str:
+    """Return a difference of two values: "−11.2", "+0.5 dB", "+3 points" for percentages.
+
+    Args:
+        info: the metric.
+        difference: in the unit in which the metric is stored.
+        signed: show a plus before what is positive.
+        resolution: half the width of the interval beside it; the first digit of it is
+            shown, even where the metric's own decimals would hide it.
+    """
+    decimals = _decimals(info, abs(difference) if resolution is None else resolution)
+    unit = (" point" if _is_one(info, difference, decimals) else " points") if info.percent else _unit(info)
+    return _fixed(_shown(info, difference), decimals, signed=signed) + unit
+
+
+def format_interval(info: MetricInfo, low: float, high: float, *, signed: bool = True) -> str:
+    """Return an interval of a difference without its unit: "[−12.6, −9.8]"."""
+    decimals = _decimals(info, (high - low) / 2)
+    ends = (_fixed(_shown(info, end), decimals, signed=signed) for end in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def format_effect(
+    info: MetricInfo, difference: float, low: float | None, high: float | None, *, signed: bool = True
+) -> str:
+    """Return a difference and its interval, "−11.2 [−12.6, −9.8]"; the difference alone without one."""
+    if low is None or high is None:
+        return format_difference(info, difference, signed=signed)
+    written = format_difference(info, difference, signed=signed, resolution=(high - low) / 2)
+    return f"{written} {format_interval(info, low, high, signed=signed)}"
+
+
+def format_significant(value: float) -> str:
+    """Return a positive number with three significant digits: "1.19", "12.4", "325"."""
+    return _fixed(value, max(0, 2 - math.floor(math.log10(value))))
+
+
+def format_p(p: float) -> str:
+    """Return "p = 0.0004" or "p < 0.0001"; digits are added until 0.05 lies on the right side."""
+    if p < 0.0001:
+        return "p < 0.0001"
+    decimals = 2 if p >= 0.1 else 3 if p >= 0.001 else 4
+    while (round(p, decimals) < ALPHA) != (p < ALPHA):
+        decimals += 1
+    return f"p = {p:.{decimals}f}"
+
+
+def format_seeds(n: int) -> str:
+    """Return "1 seed" or "5 seeds"."""
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return "420 ms", "3.2 s", "65 s", "4 min 10 s" or "1 h 5 min"."""
+    if round(seconds, 2) < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return _two_units(whole, 60, "min", "s")
+    return _two_units(round(seconds / 60), 60, "h", "min")
+
+
+def metric_name(info: MetricInfo) -> str:
+    """Return what a sentence calls a metric: its symbol, or its title where that is a clipped word (Acc)."""
+    return info.title if info.symbol.istitle() else info.symbol
+
+
+def _two_units(count: int, size: int, large: str, small: str) -> str:
+    whole, rest = divmod(count, size)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
+
+
+def _fixed(value: float, decimals: int, *, signed: bool = False) -> str:
+    text = f"{abs(value):.{decimals}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def _shown(info: MetricInfo, value: float) -> float:
+    return 100 * value if info.percent else value
+
+
+def _unit(info: MetricInfo) -> str:
+    return f" {info.unit}" if info.unit and not info.percent else ""
+
+
+def _decimals(info: MetricInfo, smallest: float) -> int:
+    """Return the metric's decimals, or as many as show the first digit of `smallest`."""
+    if smallest == 0:
+        return info.decimals
+    first_digit = -math.floor(math.log10(_shown(info, smallest)))
+    return min(max(info.decimals, first_digit), MOST_DECIMALS)
+
+
+def _is_one(info: MetricInfo, value: float, decimals: int) -> bool:
+    return _fixed(abs(_shown(info, value)), decimals) == "1"

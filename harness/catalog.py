@@ -1,0 +1,52 @@
+"""Content by name: the user's project first, then what is bundled with the harness.
+
+A project is a folder of the harness's own shape: `suites/`, `ablations/`, `reports/`.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import HarnessError, did_you_mean
+
+Kind = Literal["suites", "ablations", "reports"]
+
+
+def search_path(kind: Kind) -> list[Path]:
+    """Return the folders that hold content of one kind, the first to look in first."""
+    bundled = Path(str(files(f"harness.{kind}")))
+    return [folder for folder in (Path.cwd() / kind, bundled) if folder.is_dir()]
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the names of the YAML files of one kind, sorted."""
+    return sorted({file.stem for folder in search_path(kind) for file in folder.glob("*.yaml")})
+
+
+def find(kind: Kind, name: str) -> Path:
+    """Return the YAML file of that name.
+
+    Raises:
+        HarnessError: there is none; the message suggests the nearest.
+    """
+    for folder in search_path(kind):
+        file = folder / f"{name}.yaml"
+        if file.parent == folder and file.is_file():
+            return file
+    raise HarnessError(f"no '{name}' in {kind}{did_you_mean(name, names(kind))}")
+
+
+def find_suite(text: str) -> Path:
+    """Return the suite file that a user names: a path, or the name of a known suite.
+
+    `suites/NAME.yaml` finds the bundled suite where the folder has no such file,
+    so that the same command works inside and outside the repository.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    if path.suffix in ("", ".yaml") and path.parent in (Path(), Path("suites")):
+        return find("suites", path.stem)
+    raise HarnessError(f"no suite file {text}; known suites are {', '.join(names('suites'))}")

@@ -1,0 +1,1 @@
+"""Data sets, each a file with its Config."""

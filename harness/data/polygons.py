@@ -1,0 +1,184 @@
+"""Generated polygons to be coloured: a picture and a colour name in, the coloured picture out.
+
+The rule: fill the frontmost polygon with the named colour and leave all else as it is.  A second
+polygon, where there is one, lies behind, partly hidden, and stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+
+from harness.canonical import content_hash
+from harness.config import DataConfig
+from harness.data import palette
+from harness.data.cache import write_arrays, written_once
+from harness.data.drawing import MASK_CHANNELS, Drawing, MaskKind, draw
+from harness.data.scene import BACKGROUNDS, SHAPES, Background, compose_scene
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
+IMAGES = ("image", "target", "mask")
+LABELS = ("colour", "shape", "background")
+
+
+class PolygonsConfig(DataConfig):
+    """Settings of the polygons data set; with the same settings it is the same in every trial."""
+
+    name: Literal["polygons"] = "polygons"
+    version: Literal[1] = 1
+    """Version of the pictures, raised whenever one changes; part of every trial's identity."""
+    size: int = Field(default=64, ge=16, le=512)
+    """Height and width in pixels; the scenes are the same at every size."""
+    train_size: int = Field(default=4096, ge=1)
+    """Pictures to train on; a larger set begins with the smaller one."""
+    validation_size: int = Field(default=480, ge=1)
+    """Pictures to validate on; a multiple of 24 has every colour equally often."""
+    drawing: Drawing = "outline"
+    """What the input shows of a polygon: its `outline` alone, or the outline filled with `grey`."""
+    mask: MaskKind = "none"
+    """Extra input channels. `binary`: the area to fill; `rgb`: the area to fill, its outline, and
+    the other polygon."""
+    overlap: float = Field(default=0.25, ge=0, le=1)
+    """Probability of a second polygon, partly hidden by the one to fill."""
+    edge: float = Field(default=0.2, ge=0, le=1)
+    """Probability that the border of the picture cuts the polygon to fill."""
+    backgrounds: tuple[Background, ...] = Field(default=BACKGROUNDS, min_length=1)
+    """Kinds of background, drawn with equal probability."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the pictures, apart from the seed of training."""
+
+    @field_validator("backgrounds")
+    @classmethod
+    def in_fixed_order(cls, kinds: tuple[Background, ...]) -> tuple[Background, ...]:
+        """Refuse repeats and sort, so that the order in a suite does not matter."""
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"each kind of background once at most, got {', '.join(kinds)}")
+        return tuple(kind for kind in BACKGROUNDS if kind in kinds)
+
+
+class PolygonSplit:
+    """The samples of one split, mapped read-only from files; cheap to open and to pickle."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # A plain view of the map: indexing the np.memmap class itself is slower.
+        self._arrays = {
+            name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in (*IMAGES, *LABELS)
+        }
+
+    def __reduce__(self) -> tuple[type[PolygonSplit], tuple[Path]]:
+        return PolygonSplit, (self._folder,)
+
+    def __len__(self) -> int:
+        return len(self._arrays["colour"])
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the samples at `indices` (N of them) in new memory.
+
+        `image` float32 [N, C, S, S], `target` float32 [N, 3, S, S] and `mask` float32
+        [N, 1, S, S] (share of a pixel that the fill covers) lie in [0, 1]; `colour`, `shape`,
+        `background` and `index` are int64 [N].
+
+        Raises:
+            IndexError: an index is not in the split.
+        """
+        chosen = np.array(indices, dtype=np.int64)
+        images = {name: torch.from_numpy(self._arrays[name][chosen]).float().div_(255) for name in IMAGES}
+        labels = {name: torch.from_numpy(self._arrays[name][chosen]) for name in LABELS}
+        return {**images, **labels, "index": torch.from_numpy(chosen)}
+
+
+class Polygons:
+    """The data set: 9 shapes in 24 colours on white, coloured and noisy black backgrounds.
+
+    Sample i is a function of (config.seed, split, i) and of the settings of the pictures, never
+    of how many there are.  In the training split the colours are unequally frequent, from a
+    third of all pictures down to 0.3 % (`palette.training_frequencies`); in the
+    validation split colour i is `i % 24`, so that rare colours are measured as well as frequent
+    ones.  Figures over the whole validation split therefore weigh all colours alike.
+    """
+
+    Config = PolygonsConfig
+    VERSION: ClassVar[int] = PolygonsConfig.model_fields["version"].default
+    """Raised whenever a picture changes."""
+
+    def __init__(self, config: PolygonsConfig, cache: Path) -> None:
+        """Map the data set from `cache`, drawing it first where it is not there yet.
+
+        Raises:
+            HarnessError: the cached files are damaged.
+        """
+        self.config = config
+        identity = config.model_dump(mode="json")
+        folder = cache / content_hash(identity)
+        written_once(folder, identity, self._write)
+        self._splits = {name: PolygonSplit(folder / name) for name in SPLITS}
+
+    def split(self, name: Split) -> PolygonSplit:
+        """Return a split by its name, `train` or `validation`."""
+        return self._splits[name]
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the input: RGB and those of the mask."""
+        return 3 + MASK_CHANNELS[self.config.mask]
+
+    @property
+    def palette(self) -> torch.Tensor:
+        """The colours in the order of their labels, sRGB float32 [K, 3] in [0, 1]."""
+        return torch.from_numpy(palette.RGB).float() / 255
+
+    @property
+    def label_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of the values of every label, in the order of their numbers."""
+        return {"colour": palette.NAMES, "shape": SHAPES, "background": BACKGROUNDS}
+
+    def _write(self, folder: Path) -> None:
+        sizes: dict[Split, int] = {
+            "train": self.config.train_size,
+            "validation": self.config.validation_size,
+        }
+        for split, count in sizes.items():
+            log.info("drawing %d pictures for the %s split of polygons", count, split)
+            write_arrays(folder / split, draw_samples(self.config, split, count), count)
+
+
+def draw_samples(config: PolygonsConfig, split: Split, count: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the first `count` samples of a split: uint8 pictures, channels first, and int64 labels."""
+    frequencies = np.cumsum(palette.training_frequencies())
+    for index in range(count):
+        seed = np.random.SeedSequence(config.seed, spawn_key=(SPLITS.index(split), index))
+        rng = np.random.Generator(np.random.PCG64(seed))
+        drawn = int(np.searchsorted(frequencies, rng.random() * frequencies[-1], side="right"))
+        colour = drawn if split == "train" else index % len(palette.NAMES)
+        yield draw_sample(config, colour, rng)
+
+
+def draw_sample(config: PolygonsConfig, colour: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return one sample: a scene from `rng` whose front polygon gets the given colour."""
+    scene = compose_scene(rng, overlap=config.overlap, edge=config.edge, backgrounds=config.backgrounds)
+    picture = draw(
+        scene,
+        palette.COLOURS[palette.NAMES[colour]],
+        size=config.size,
+        drawing=config.drawing,
+        mask=config.mask,
+        rng=rng,
+    )
+    return {
+        "image": picture.image,
+        "target": picture.target,
+        "mask": picture.mask,
+        "colour": np.array(colour),
+        "shape": np.array(scene.shape),
+        "background": np.array(BACKGROUNDS.index(scene.background)),
+    }

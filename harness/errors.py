@@ -1,0 +1,82 @@
+"""User errors: one base, caught in one place (`harness.cli`).
+
+A message says what was expected, what was found and the way out.  Broken
+invariants of our own are `assert`s, never these.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class HarnessError(Exception):
+    """Something the user can put right; printed without a traceback."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in a file that a user wrote; lines and columns count from 1.
+
+    `line` 0 stands for a place without lines, such as a command-line option.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a suite: where it was written, which setting, what is wrong."""
+
+    position: Position
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.position}  {self.path}{': ' if self.path else ''}{self.message}"
+
+
+class SuiteError(HarnessError):
+    """Every mistake found in a suite, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        distinct = list(dict.fromkeys(problems))
+        self.problems = sorted(distinct, key=lambda problem: problem.position)
+        count = len(self.problems)
+        lines = [str(problem) for problem in self.problems]
+        lines.append(f"{count} error{'s' if count != 1 else ''}, nothing was started")
+        super().__init__("\n".join(lines))
+
+
+class StoreError(HarnessError):
+    """A store that cannot be read or written."""
+
+
+class TrialError(HarnessError):
+    """A trial that cannot go on; the message becomes part of its record."""
+
+
+class NonFiniteLossError(TrialError):
+    """The loss, or its gradient, became NaN or infinite."""
+
+    def __init__(self, message: str, evidence: dict[str, object]) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+        """What is needed to look into it: the batch, the loss terms, the norms; plain JSON values."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a suggestion to append to a message, or the known names when none is near."""
+    names: Sequence[str] = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known are {', '.join(names)}" if names else ""

@@ -1,0 +1,104 @@
+"""What the driver and its executors say to each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from harness.provenance import host_name
+from harness.store.write import Attempt
+from harness.suite import Resources
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """One attempt to make: all that a worker needs, as plain values that travel between machines."""
+
+    run_id: str
+    trial_id: str
+    attempt: int
+    variant: str
+    levels: str
+    seed: int
+    spec: dict[str, Any]
+    code_hash: str
+    store: str
+    """Absolute path of the store."""
+    cache: str
+    """Absolute path of the folder for data sets."""
+    threads: int
+    resume_attempt: int | None = None
+    """The attempt whose newest state this one goes on from; none for a fresh start."""
+
+    def new_record(self) -> Attempt:
+        """Return the record of an attempt that begins now."""
+        return Attempt(
+            run_id=self.run_id,
+            trial_id=self.trial_id,
+            attempt=self.attempt,
+            variant=self.variant,
+            levels=self.levels,
+            seed=self.seed,
+            spec=json.dumps(self.spec),
+            code_hash=self.code_hash,
+            host=host_name(),
+            started=datetime.now(UTC),
+        )
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun with a trial."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """A trial has reported an epoch."""
+
+    trial_id: str
+    epoch: int
+    value: float
+    """Of the primary metric, on the validation split."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker is done with a trial; how it ended stands in the store."""
+
+    trial_id: str
+
+
+Event = Started | EpochDone | Ended
+Listener = Callable[[Event], None]
+
+
+class Executor(Protocol):
+    """Runs attempts. How an attempt ended is read from the store, not from the executor.
+
+    An attempt that is still `running` in the store when `run` returns, or not there at
+    all, was lost with its process; whether it is tried again is for the driver to say.
+    """
+
+    name: str
+
+    def slots(self, resources: Resources) -> int:
+        """Return how many trials can run at once."""
+        ...
+
+    def run(self, tasks: Sequence[TrialTask], resources: Resources, listener: Listener) -> None:
+        """Run the tasks, in this order as far as there is room, and return when all have ended.
+
+        Events reach `listener` from the calling thread, one at a time. A request to stop,
+        which trials read from the store, makes the ones under way end and the rest end at
+        once.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the workers."""
+        ...

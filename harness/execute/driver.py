@@ -1,0 +1,264 @@
+"""The driver: decides what is missing, has it run, tries what was lost again, and keeps the run's record."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from harness.errors import HarnessError
+from harness.execute.base import Executor, Listener, TrialTask
+from harness.plan import Plan, PlannedTrial
+from harness.provenance import code_hash, git_state, host_name, versions
+from harness.store.read import StoreReader
+from harness.store.write import Run, StoreWriter
+from harness.train.progress import newest_state
+
+LARGEST_LOSSES = 3  # times that a trial may lose its process before it counts as its own failure
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a store already holds of a plan."""
+
+    reused: dict[str, int]
+    """Trial id -> complete attempt that answers for it."""
+    half_done: dict[str, int]
+    """Trial id -> attempt whose state a new one goes on from."""
+    attempts: dict[str, int]
+    """Trial id -> number of the last attempt."""
+    notes: list[str] = field(default_factory=list)
+
+    def missing(self, plan: Plan) -> list[PlannedTrial]:
+        """Return the trials that have to run, in the order of the plan."""
+        return [trial for trial in plan.trials if trial.id not in self.reused]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    run_id: str
+    complete: int
+    reused: int
+    failed: int
+    interrupted: bool
+
+
+def assess(plan: Plan, store: StoreReader, *, fresh: bool = False) -> Assessment:
+    """Look up what need not run again: complete trials, and half-done ones with a state.
+
+    A stored trial counts only where the sources that training uses were the same.
+    """
+    reused: dict[str, int] = {}
+    half_done: dict[str, int] = {}
+    attempts: dict[str, int] = {}
+    outdated = 0
+    for trial in plan.trials:
+        known = store.attempts_of(trial.id)
+        attempts[trial.id] = max((attempt.attempt for attempt in known), default=0)
+        same_code = [attempt for attempt in known if attempt.code_hash == code_hash()]
+        complete = [attempt.attempt for attempt in same_code if attempt.status == "complete"]
+        outdated += not complete and any(attempt.status == "complete" for attempt in known)
+        if fresh:
+            continue
+        if complete:
+            reused[trial.id] = complete[-1]
+        elif (furthest := _furthest(store, trial.id, [attempt.attempt for attempt in same_code])) is not None:
+            half_done[trial.id] = furthest
+    notes = []
+    if outdated and not fresh:
+        notes.append(
+            f"{outdated} trial{'s' * (outdated > 1)} in the store came from other training code "
+            f"(now {code_hash()}) and will run again"
+        )
+    return Assessment(reused, half_done, attempts, notes)
+
+
+def run_plan(
+    plan: Plan,
+    store: StoreWriter,
+    executor: Executor | None,
+    *,
+    assessment: Assessment,
+    listener: Listener,
+    cache: Path,
+    cpus: int,
+    gpus: int = 0,
+) -> Outcome:
+    """Run what a plan lacks, and return how that ended; `executor` may be none where nothing is missing.
+
+    A signal to stop (Ctrl-C, SIGTERM) makes every trial write its state and end; a second
+    one ends this process.
+    """
+    missing = assessment.missing(plan)
+    assert executor is not None or not missing
+    if executor is not None and executor.slots(plan.resources) < 1:
+        raise HarnessError(
+            f"a trial asks for {plan.resources.cpus} CPUs and {plan.resources.gpus:g} GPUs, "
+            "which this machine does not have; set resources.cpus and resources.gpus"
+        )
+    run = _new_run(plan, assessment, executor, cpus=cpus, gpus=gpus)
+    store.write_run(run)
+    attempts = dict(assessment.attempts)
+    losses: dict[str, int] = {}
+    with _stopping_on_signals(store, run.run_id) as stopped:
+        while missing and not stopped.is_set():
+            tasks = []
+            for trial in missing:
+                resume = _resume_attempt(trial.id, store, assessment, attempts[trial.id])
+                attempts[trial.id] += 1
+                tasks.append(_task(trial, plan, run, store, cache, attempts[trial.id], resume))
+            assert executor is not None
+            executor.run(tasks, plan.resources, listener)
+            missing = _lost(missing, tasks, store, losses)
+    outcome = _outcome(plan, run, store, stopped.is_set())
+    status = "interrupted" if outcome.interrupted else "failed" if outcome.failed else "complete"
+    store.withdraw_stop(run.run_id)
+    store.write_run(run.ended_as(status))
+    return outcome
+
+
+def _new_run(plan: Plan, assessment: Assessment, executor: Executor | None, *, cpus: int, gpus: int) -> Run:
+    started = datetime.now(UTC)
+    commit, dirty = git_state(Path.cwd())
+    return Run(
+        run_id=f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        suite=plan.suite,
+        suite_hash=plan.suite_hash,
+        profile=plan.profile,
+        plan=plan.model_dump_json(),
+        reused=json.dumps(assessment.reused),
+        notes=json.dumps([*plan.notes, *assessment.notes]),
+        status="running",
+        started=started,
+        ended=None,
+        executor=executor.name if executor else "none",
+        cpus=cpus,
+        gpus=gpus,
+        command=" ".join(["harness", *sys.argv[1:]]),
+        git_commit=commit,
+        git_dirty=dirty,
+        code_hash=code_hash(),
+        host=host_name(),
+        pid=os.getpid(),
+        versions=json.dumps(versions()),
+    )
+
+
+def _task(
+    trial: PlannedTrial,
+    plan: Plan,
+    run: Run,
+    store: StoreWriter,
+    cache: Path,
+    attempt: int,
+    resume_attempt: int | None,
+) -> TrialTask:
+    variant = plan.variant(trial.variants[0])
+    return TrialTask(
+        run_id=run.run_id,
+        trial_id=trial.id,
+        attempt=attempt,
+        variant=variant.name,
+        levels=json.dumps(variant.levels),
+        seed=trial.seed,
+        spec=trial.spec,
+        code_hash=run.code_hash,
+        store=str(store.root),
+        cache=str(cache),
+        threads=plan.resources.cpus,
+        resume_attempt=resume_attempt,
+    )
+
+
+def _resume_attempt(trial_id: str, store: StoreWriter, assessment: Assessment, last: int) -> int | None:
+    """Return the attempt to go on from: what the assessment found, or one of this run's own."""
+    own = range(assessment.attempts[trial_id] + 1, last + 1)
+    found = assessment.half_done.get(trial_id)
+    return _furthest(store, trial_id, [*own, *([] if found is None else [found])])
+
+
+def _furthest(store: StoreReader | StoreWriter, trial_id: str, attempts: Sequence[int]) -> int | None:
+    """Return the attempt with the most advanced state on disk, or none."""
+    states = {
+        attempt: newest_state(store.artifact_folder(trial_id, attempt) / "state") for attempt in attempts
+    }
+    found = {attempt: state.name for attempt, state in states.items() if state is not None}
+    return max(found, key=lambda attempt: found[attempt], default=None)
+
+
+def _lost(
+    trials: Sequence[PlannedTrial], tasks: Sequence[TrialTask], store: StoreWriter, losses: dict[str, int]
+) -> list[PlannedTrial]:
+    """Return the trials to try again: those whose process died, and not too often.
+
+    The attempt that died is marked as lost, or as failed when it was the last one allowed.
+    """
+    again: list[PlannedTrial] = []
+    reader = StoreReader(store.root)
+    for trial, task in zip(trials, tasks, strict=True):
+        records = {attempt.attempt: attempt for attempt in reader.attempts_of(trial.id)}
+        record = records.get(task.attempt)
+        if record is not None and record.status != "running":
+            continue
+        if record is None and store.stop_requested(task.run_id):
+            continue  # it never began
+        losses[trial.id] = losses.get(trial.id, 0) + 1
+        may_repeat = losses[trial.id] < LARGEST_LOSSES
+        record = record or task.new_record()
+        record.status = "lost" if may_repeat else "failed"
+        record.error_class = "WorkerLost"
+        record.error = (
+            f"the worker process died, {losses[trial.id]} of {LARGEST_LOSSES} times that it may; "
+            "a killed process is often one that ran out of memory"
+        )
+        record.ended = datetime.now(UTC)
+        store.write_attempt(record)
+        if may_repeat:
+            again.append(trial)
+    return again
+
+
+def _outcome(plan: Plan, run: Run, store: StoreWriter, stopped: bool) -> Outcome:
+    trials = StoreReader(store.root).run(run.run_id).trials
+    reused = len(json.loads(run.reused))
+    complete = int((trials["status"] == "complete").sum())
+    interrupted = stopped and complete < len(plan.trials)
+    return Outcome(
+        run_id=run.run_id,
+        complete=complete,
+        reused=reused,
+        failed=0 if interrupted else len(plan.trials) - complete,
+        interrupted=interrupted,
+    )
+
+
+@contextmanager
+def _stopping_on_signals(store: StoreWriter, run_id: str) -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into a request to stop; the second one acts as always."""
+    stopped = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        store.request_stop(run_id)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

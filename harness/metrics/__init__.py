@@ -1,0 +1,1 @@
+"""Metrics: functional core, thin classes, and what each figure means."""

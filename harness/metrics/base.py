@@ -1,0 +1,95 @@
+"""What every image metric shares: its context, the batch that it scores, and its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.config import MetricInfo
+from harness.errors import TrialError
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """Settings of a trial that metrics depend on."""
+
+    palette: Tensor
+    """Colours that can be asked for, sRGB float32 [K, 3] in [0, 1]."""
+    perceptual_weights: Literal["published", "random"]
+    """Weights of the feature network of LPIPS, as in `harness.config.TrialSpec`."""
+
+
+class Scored:
+    """A batch and its predictions, in the forms that metrics read; each form is computed once.
+
+    Raises:
+        TrialError: a prediction is NaN or infinite. A metric would be NaN there,
+            which stands for "not defined for this image" and is left out of the
+            mean: a diverged model would look as good as its finite images.
+    """
+
+    def __init__(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> None:
+        assert prediction.shape == batch["target"].shape
+        broken = int((~prediction.isfinite()).flatten(1).any(1).sum())
+        if broken:
+            raise TrialError(f"{broken} of {len(prediction)} predictions hold NaN or infinite values")
+        self.prediction = prediction.float().clamp(0.0, 1.0)
+        """float32 [N, 3, H, W], clamped to [0, 1]."""
+        self.target = batch["target"]
+        """float32 [N, 3, H, W] in [0, 1]."""
+        self.colour = batch["colour"]
+        """Index in the palette of the colour asked for, int64 [N]."""
+        self.filled = batch["mask"][:, 0] > 0.5
+        """Where the target shape is visibly filled, bool [N, H, W]."""
+
+    @cached_property
+    def lab_prediction(self) -> Tensor:
+        """Return the prediction in CIELAB (D65), [N, 3, H, W]."""
+        return rgb_to_lab(self.prediction)
+
+    @cached_property
+    def lab_target(self) -> Tensor:
+        """Return the target in CIELAB (D65), [N, 3, H, W]."""
+        return rgb_to_lab(self.target)
+
+
+class ImageMetric(Protocol):
+    """One number for every image of a batch."""
+
+    info: MetricInfo
+
+    def __call__(self, scored: Scored) -> Tensor:
+        """Return the metric of every image, float32 [N]; NaN where it is not defined for the image."""
+        ...
+
+
+def score(
+    metrics: Mapping[str, ImageMetric], prediction: Tensor, batch: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return every metric of every image, name -> float32 [N], without gradients and in float32.
+
+    Args:
+        metrics: as from `harness.metrics.build.build_metrics`.
+        prediction: [N, 3, H, W] in any floating-point type; clamped to [0, 1].
+        batch: `target` float32 [N, 3, H, W] in [0, 1], `colour` int64 [N] and
+            `mask` float32 [N, 1, H, W], on the device of `prediction`.
+
+    Raises:
+        TrialError: a prediction is NaN or infinite.
+    """
+    with torch.no_grad(), torch.autocast(prediction.device.type, enabled=False):
+        scored = Scored(prediction, batch)
+        return {name: metric(scored) for name, metric in metrics.items()}
+
+
+def rgb_to_lab(image: Tensor) -> Tensor:
+    """Return sRGB [N, 3, H, W] in [0, 1] as CIELAB (D65, 2 degree observer): L 0 to 100, a, b about ±108."""
+    from kornia.color import rgb_to_lab as convert
+
+    lab: Tensor = convert(image)
+    return lab

@@ -1,0 +1,1 @@
+"""Models, each a file with its Config."""

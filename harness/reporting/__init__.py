@@ -1,0 +1,1 @@
+"""Reports: store -> frozen view model -> HTML and Markdown."""

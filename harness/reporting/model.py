@@ -1,0 +1,317 @@
+"""The frozen view model: everything a template shows, in words and in order.
+
+Templates compute nothing.  Texts here are plain text, never markup: the
+renderer escapes them for HTML and for Markdown.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+COLOURS = 8
+"""Colours that the palette has for variants; a ninth variant starts again at the first."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One generated sentence and the place in the page that holds its trials."""
+
+    text: str
+    anchor: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgement for the eye: a sign, a word and the role of a colour."""
+
+    sign: str
+    word: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One claim with its verdict."""
+
+    verdict: Verdict
+    says: str
+    reason: Sentence
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the summary."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """Head of a table column; numbers stand right."""
+
+    title: str
+    unit: str = ""
+    direction: str = ""
+    """Arrow that points to the better side."""
+    numeric: bool = True
+    hint: str = ""
+    """What the title stands for, where it is an abbreviation."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell; `note` is the small grey part, `strong` stands out."""
+
+    text: str
+    note: str = ""
+    strong: bool = False
+    verdict: Verdict | None = None
+    code: bool = False
+    heat: int | None = None
+    """Step of the shade from 0 to 9; none leaves the cell plain."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table row; its label is the row's head."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    colour: str | None = None
+    """Role of the variant's colour."""
+    anchor: str | None = None
+    """Address of the row itself."""
+    link: str | None = None
+    """Address that the label leads to."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `corner` is the head over the labels."""
+
+    caption: str
+    corner: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """One comparison of a forest plot."""
+
+    label: str
+    difference: float
+    low: float | None
+    high: float | None
+    numbers: str
+    word: str
+    note: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class ForestGroup:
+    """Comparisons of one kind."""
+
+    title: str
+    rows: tuple[ForestRow, ...]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Differences with their intervals around the line of no difference."""
+
+    name: str
+    title: str
+    description: str
+    axis: str
+    percent: bool
+    margin: float | None
+    groups: tuple[ForestGroup, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Mean over seeds by epoch, with the range over seeds."""
+
+    label: str
+    colour: str
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One learning-curve chart."""
+
+    name: str
+    title: str
+    """Head of the chart, for instance "Colour error, validation ↓"."""
+    description: str
+    percent: bool
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG and what it shows."""
+
+    name: str
+    """File name without ending, unique in the report."""
+    png: bytes
+    width: int
+    height: int
+    alt: str
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as an address that needs no file."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """Pictures side by side under one label; none where there is nothing to show."""
+
+    label: str
+    pictures: tuple[Picture | None, ...]
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Variants down, epochs across, the same images everywhere."""
+
+    columns: tuple[str, ...]
+    rows: tuple[PictureRow, ...]
+    caption: str
+
+
+@dataclass(frozen=True)
+class MetricEffects:
+    """All comparisons in one metric: as a table of verdicts."""
+
+    title: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The primary metric as a chart and a table, the others as tables."""
+
+    forest: Forest | None
+    primary: Table
+    others: tuple[MetricEffects, ...]
+    others_title: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Observations that belong together."""
+
+    title: str
+    sentences: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True)
+class Link:
+    """An address that a suite gave; `url` is none where it was refused."""
+
+    title: str
+    url: str | None
+
+
+@dataclass(frozen=True)
+class VariantSection:
+    """All about one variant."""
+
+    anchor: str
+    title: str
+    colour: str
+    why: str | None
+    parameters: Table
+    reported: Table | None
+    observations: tuple[Theme, ...]
+    conclusion: Sentence
+    pictures: tuple[PictureRow, ...]
+    pictures_note: str
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One trial that did not end well."""
+
+    title: str
+    error_class: str
+    last_line: str
+    advice: str
+    evidence: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class TrialGroup:
+    """The trials of one variant, for the record."""
+
+    anchor: str
+    title: str
+    colour: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from."""
+
+    facts: tuple[tuple[str, str], ...]
+    statements: tuple[str, ...]
+    trials: tuple[TrialGroup, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One entry of the list of sections."""
+
+    anchor: str
+    title: str
+    sub: bool = False
+    """It belongs to the section above."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole report."""
+
+    title: str
+    kicker: str
+    lede: str
+    status: str | None
+    """A line for a run that is unfinished or has trials missing; none for a whole one."""
+    answers: tuple[Answer, ...]
+    no_answer: str
+    """What to say in place of answers where the suite claims nothing."""
+    tiles: tuple[Tile, ...]
+    effects: Effects | None
+    comparison: Table
+    validation_curves: tuple[Curves, ...]
+    training_curves: tuple[Curves, ...]
+    curves_note: str
+    overview: Overview | None
+    variants: tuple[VariantSection, ...]
+    labels: tuple[Table, ...]
+    """Parts of the data (colours, shapes) in the primary metric."""
+    more_labels: tuple[Table, ...]
+    """The same in the other metrics."""
+    failures: tuple[Failure, ...]
+    cost: Table
+    provenance: Provenance
+    sections: tuple[Section, ...]

@@ -1,0 +1,209 @@
+"""From the view model to files: one HTML page, and a folder with Markdown and its pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
+from markupsafe import Markup, escape
+
+from harness.errors import HarnessError, did_you_mean
+from harness.reporting.charts import Drawing, draw, inline, read_palette, standalone
+from harness.reporting.model import Curves, Forest, Picture, View
+from harness.reporting.view import build_view
+from harness.store.read import RunRecord
+
+Folder = Path | Traversable
+STYLE = "_style.css"
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """Where a report was written."""
+
+    html: Path
+    """One file that needs no other."""
+    markdown: Path
+    """`report.md` in a folder with its charts and pictures."""
+
+
+def write_report(
+    record: RunRecord, out: Path, template: str | None = None, search_path: Sequence[Folder] | None = None
+) -> WrittenReport:
+    """Judge a run and write its report.
+
+    Args:
+        record: the run.
+        out: folder for `report.html` and `markdown/report.md`; made where it is missing.
+        template: name of the template; none for the one that the suite asks for.
+        search_path: folders of templates, the first that has a file wins; none for the
+            bundled ones alone.
+
+    Raises:
+        HarnessError: no such template.
+    """
+    folders = [files("harness.reports")] if search_path is None else search_path
+    return render(build_view(record), template or record.plan.report.template, folders, out)
+
+
+def render(view: View, template: str, search_path: Sequence[Folder], out: Path) -> WrittenReport:
+    """Write a view model with a template.
+
+    Raises:
+        HarnessError: no such template.
+    """
+    source = _Templates(search_path)
+    if template not in source.names():
+        raise HarnessError(f"no report template '{template}'{did_you_mean(template, source.names())}")
+    css = source.read(STYLE)
+    desk = _Desk(css)
+    html = _html_environment(source, desk).get_template(f"{template}/report.html.j2")
+    markdown = _markdown_environment(source, desk).get_template(f"{template}/report.md.j2")
+    written = WrittenReport(html=out / "report.html", markdown=out / "markdown" / "report.md")
+    _write(written.html, html.render(view=view, style=Markup(css)).encode())
+    _write(written.markdown, _tidy(markdown.render(view=view)).encode())
+    for name, content in desk.files.items():
+        _write(written.markdown.parent / name, content)
+    return written
+
+
+# --- templates by name
+
+
+class _Templates(BaseLoader):
+    """Templates from several folders; the first folder that has a file wins."""
+
+    def __init__(self, folders: Sequence[Folder]) -> None:
+        self.folders = folders
+
+    def names(self) -> set[str]:
+        """Return the folders that hold a report."""
+        return {
+            entry.name
+            for folder in self.folders
+            if folder.is_dir()
+            for entry in folder.iterdir()
+            if entry.is_dir() and entry.joinpath("report.html.j2").is_file()
+        }
+
+    def read(self, name: str) -> str:
+        """Return the text of a file.
+
+        Raises:
+            TemplateNotFound: no folder has it.
+        """
+        for folder in self.folders:
+            file = folder.joinpath(*name.split("/"))
+            if file.is_file():
+                return file.read_text(encoding="utf-8")
+        raise TemplateNotFound(name)
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Any]:
+        """Return what Jinja asks of a loader."""
+        return self.read(template), template, lambda: True
+
+
+@dataclass
+class _Desk:
+    """Draws each chart once, and keeps the files that the Markdown folder needs."""
+
+    css: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    drawings: dict[str, Drawing] = field(default_factory=dict)
+
+    def drawing(self, chart: Forest | Curves) -> Drawing:
+        if chart.name not in self.drawings:
+            self.drawings[chart.name] = draw(chart)
+        return self.drawings[chart.name]
+
+    def chart_inline(self, chart: Forest | Curves) -> Markup:
+        """Return both forms of a chart; the style sheet shows one of them."""
+        drawing = self.drawing(chart)
+        forms = {"wide": drawing.wide, "narrow": drawing.narrow}
+        parts = [
+            Markup('<div class="{0}">{1}</div>').format(
+                form, inline(svg, f"{chart.name}-{form}", chart.title, chart.description)
+            )
+            for form, svg in forms.items()
+        ]
+        return Markup("").join(parts)
+
+    def chart_file(self, chart: Forest | Curves) -> Markup:
+        """Keep the wide form as a file and return its address."""
+        name = f"charts/{chart.name}.svg"
+        svg = standalone(self.drawing(chart).wide, read_palette(self.css), chart.title)
+        self.files[name] = svg.encode()
+        return Markup(name)
+
+    def picture_file(self, picture: Picture) -> Markup:
+        """Keep a picture as a file and return its address."""
+        name = f"pictures/{picture.name}.png"
+        self.files[name] = picture.png
+        return Markup(name)
+
+
+# --- environments: in both, every value is escaped unless it is Markup
+
+
+def _html_environment(source: _Templates, desk: _Desk) -> Environment:
+    environment = _environment(source, finalize=None)
+    environment.globals["chart"] = desk.chart_inline
+    return environment
+
+
+def _markdown_environment(source: _Templates, desk: _Desk) -> Environment:
+    environment = _environment(source, finalize=_markdown_value)
+    environment.globals.update(chart=desk.chart_file, image=desk.picture_file, address=_markdown_address)
+    return environment
+
+
+def _environment(source: _Templates, finalize: Any) -> Environment:
+    return Environment(
+        loader=source,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+
+
+def _markdown_value(value: Any) -> Any:
+    return value if hasattr(value, "__html__") else markdown_text(str(value))
+
+
+def markdown_text(text: str) -> Markup:
+    """Return plain text as Markdown that shows just that: no markup, no HTML, one line."""
+    one_line = " ".join(text.split())
+    marked = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", one_line)
+    safe = str(escape(marked)).replace("&#34;", '"').replace("&#39;", "'")
+    return Markup(re.sub(r"^([-+#]|\d+[.)])(?=\s)", _escape_start, safe))
+
+
+def _escape_start(match: re.Match[str]) -> str:
+    """Keep a sign or a number at the start from opening a list or a heading."""
+    start = match.group(1)
+    return f"\\{start}" if len(start) == 1 else f"{start[:-1]}\\{start[-1]}"
+
+
+def _markdown_address(url: str) -> Markup:
+    """Return an address that cannot close its Markdown link."""
+    for sign, code in (("(", "%28"), (")", "%29"), ("<", "%3C"), (">", "%3E"), (" ", "%20"), ("|", "%7C")):
+        url = url.replace(sign, code)
+    return Markup(url)
+
+
+def _tidy(text: str) -> str:
+    """Leave one empty line where templates leave several."""
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

@@ -1,0 +1,103 @@
+"""Tables of the store, as Arrow schemas. See docs/store.md for the meaning of every column.
+
+An attempt is one Parquet file of one row: the columns of `trials`, and the
+tables `metrics`, `costs` and `artifacts` nested in it as lists of structs.  One
+file is one consistent picture of a trial, and replacing it is atomic.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+VERSION_KEY = b"harness_schema"
+
+TIME = pa.timestamp("us", tz="UTC")
+
+# Only values that a repeat of the trial reproduces exactly.
+METRIC_FIELDS = [
+    ("epoch", pa.int32()),  # counts from 1
+    ("step", pa.int64()),  # optimizer steps taken so far
+    ("split", pa.string()),  # "train" or "validation"
+    ("metric", pa.string()),  # a metric's name, "loss" (weighted total) or "loss/<term>" (unweighted)
+    ("label", pa.string()),  # "colour=red", "shape=star"; null for the whole
+    ("value", pa.float64()),
+    ("count", pa.int64()),  # samples that the value is a mean over
+]
+# Values that differ from one repeat to the next.
+COST_FIELDS = [
+    ("epoch", pa.int32()),
+    ("name", pa.string()),  # "train_seconds", "validation_seconds", "images_per_second" ...
+    ("value", pa.float64()),
+]
+ARTIFACT_FIELDS = [
+    ("kind", pa.string()),  # "sample", "checkpoint"
+    ("name", pa.string()),  # samples: "input", "target", "prediction"; checkpoints: "best", "last"
+    ("epoch", pa.int32()),  # null where it belongs to no epoch
+    ("path", pa.string()),  # relative to the store
+    ("hash", pa.string()),  # SHA-256
+]
+TRIAL_FIELDS = [
+    ("run_id", pa.string()),  # the run that executed this attempt
+    ("trial_id", pa.string()),
+    ("attempt", pa.int32()),  # counts from 1
+    ("variant", pa.string()),  # name in the run that executed it
+    ("levels", pa.string()),  # JSON, factor -> level
+    ("seed", pa.int64()),
+    ("spec", pa.string()),  # JSON, harness.config.TrialSpec
+    ("code_hash", pa.string()),  # of the sources that training uses
+    ("status", pa.string()),  # one of STATUSES
+    ("error_class", pa.string()),
+    ("error", pa.string()),  # message and last lines of the traceback
+    ("failure", pa.string()),  # JSON, evidence of a failure (batch, loss terms, gradient norms)
+    ("epochs_done", pa.int32()),
+    ("resumed_from", pa.int32()),  # attempt whose checkpoint this one continued; null for a fresh start
+    ("parameters", pa.int64()),
+    ("trainable_parameters", pa.int64()),
+    ("forward_flops", pa.int64()),  # of one sample, multiply-adds counted as two
+    ("images_per_second", pa.float64()),
+    ("peak_memory_bytes", pa.int64()),
+    ("wall_seconds", pa.float64()),
+    ("train_seconds", pa.float64()),  # optimizer steps alone
+    ("device", pa.string()),
+    ("threads", pa.int32()),
+    ("strategy", pa.string()),  # as in force, not as asked for
+    ("world_size", pa.int32()),
+    ("precision", pa.string()),
+    ("determinism", pa.string()),
+    ("host", pa.string()),
+    ("started", TIME),
+    ("ended", TIME),
+]
+NESTED = {"metrics": METRIC_FIELDS, "costs": COST_FIELDS, "artifacts": ARTIFACT_FIELDS}
+STATUSES = ("running", "complete", "failed", "interrupted", "lost")
+
+ATTEMPT_SCHEMA = pa.schema(
+    [*TRIAL_FIELDS, *((name, pa.list_(pa.struct(fields))) for name, fields in NESTED.items())],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION)},
+)
+RUN_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("suite", pa.string()),
+        ("suite_hash", pa.string()),
+        ("profile", pa.string()),
+        ("plan", pa.string()),  # JSON, harness.plan.Plan
+        ("reused", pa.string()),  # JSON, trial id -> attempt of an earlier run that answers for it
+        ("notes", pa.string()),  # JSON list of lines, for instance why a stored trial was not reused
+        ("status", pa.string()),  # one of STATUSES
+        ("started", TIME),
+        ("ended", TIME),
+        ("executor", pa.string()),
+        ("cpus", pa.int32()),  # cores that the run could use
+        ("gpus", pa.int32()),
+        ("command", pa.string()),
+        ("git_commit", pa.string()),
+        ("git_dirty", pa.string()),  # hash of the uncommitted difference; null when clean
+        ("code_hash", pa.string()),
+        ("host", pa.string()),
+        ("pid", pa.int64()),
+        ("versions", pa.string()),  # JSON, package -> version
+    ],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION)},
+)

@@ -1,0 +1,1 @@
+"""Tasks: batch -> loss, outputs -> metrics, outputs -> picture."""

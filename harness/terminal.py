@@ -1,0 +1,270 @@
+"""What the commands print: the plan, the progress of a run, the verdicts."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from harness.analysis.claims import judge_claims
+from harness.analysis.wording import format_duration, format_number
+from harness.api import Prepared
+from harness.config import MetricInfo
+from harness.estimate import Estimate
+from harness.execute.base import Ended, EpochDone, Event, Listener, Started
+from harness.plan import Plan, Variant
+from harness.reporting.render import WrittenReport
+from harness.store.read import RunRecord
+
+ARROWS = {"lower": "↓", "higher": "↑"}
+SIGNS = {"confirmed": ("✓", "green"), "refuted": ("✗", "red"), "inconclusive": ("?", "yellow")}
+
+
+@dataclass
+class TrialProgress:
+    """Where one trial stands."""
+
+    state: str = "waiting"
+    epoch: int = 0
+    value: float | None = None
+    started: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Board:
+    """Where a run stands: told by events, read by the display."""
+
+    plan: Plan
+    slots: int
+    trials: dict[str, TrialProgress] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Self:
+        """Return the board that a run begins with: what the store holds is done."""
+        board = cls(prepared.plan, prepared.slots)
+        for trial_id in prepared.assessment.reused:
+            board.trials[trial_id] = TrialProgress("done", epochs_of(prepared.plan, trial_id))
+        return board
+
+    def take(self, event: Event) -> None:
+        """Note what happened to a trial."""
+        with self.lock:
+            trial = self.trials.setdefault(event.trial_id, TrialProgress())
+            if isinstance(event, Started):
+                trial.state, trial.started = "running", time.monotonic()
+            elif isinstance(event, EpochDone):
+                trial.epoch, trial.value = event.epoch, event.value
+            else:
+                trial.state = "done"
+            if trial.started is not None:
+                trial.seconds = time.monotonic() - trial.started
+
+    def remaining_seconds(self) -> float | None:
+        """Return the expected time to the end, from the seconds that an epoch took so far; none at first."""
+        with self.lock:
+            epochs = sum(trial.epoch for trial in self.trials.values() if trial.started is not None)
+            seconds = sum(trial.seconds for trial in self.trials.values() if trial.epoch)
+            rest = sum(
+                epochs_of(self.plan, trial.id) - self.trials.get(trial.id, TrialProgress()).epoch
+                for trial in self.plan.trials
+                if self.trials.get(trial.id, TrialProgress()).state != "done"
+            )
+        return rest * seconds / epochs / self.slots if epochs else None
+
+    def rows(self) -> Iterator[tuple[Variant, list[TrialProgress], int]]:
+        """Yield every variant with its trials and the epochs that they train."""
+        for variant in self.plan.variants:
+            ids = [trial.id for trial in self.plan.trials if variant.name in trial.variants]
+            progress = [self.trials.get(trial_id, TrialProgress()) for trial_id in ids]
+            yield variant, progress, epochs_of(self.plan, ids[0])
+
+
+def epochs_of(plan: Plan, trial_id: str) -> int:
+    """Return the epochs that a trial trains at most."""
+    spec = next(trial.spec for trial in plan.trials if trial.id == trial_id)
+    return int(spec["train"]["epochs"])
+
+
+def announce(prepared: Prepared, console: Console) -> None:
+    """Print what a run is going to do."""
+    console.print(_headline(prepared, prepared.estimate(timing_seconds=0.0).seconds))
+    for note in prepared.notes:
+        console.print(f"  note: {note}", style="dim")
+
+
+def print_plan(prepared: Prepared, expected: Estimate, console: Console) -> None:
+    """Print a plan: what would run, what is in the store, and how long the rest takes."""
+    console.print(_headline(prepared, expected.seconds))
+    console.print()
+    console.print(_plan_table(prepared.plan, expected.trial_seconds))
+    console.print(f"\n  time: {expected.basis}", style="dim")
+    for note in prepared.notes:
+        console.print(f"  note: {note}", style="dim")
+
+
+def conclude(record: RunRecord, written: WrittenReport, console: Console) -> None:
+    """Print failed trials, the verdicts and where the report lies."""
+    for _, trial in record.trials[record.trials["status"] != "complete"].iterrows():
+        first_line = str(trial["error"] or trial["status"]).splitlines()[0]
+        line = Text("✗ failed       ", style="red")
+        line.append(f" {trial['variant']} seed {trial['seed']}", style="default")
+        console.print(line.append(f"   {trial['error_class']}: {first_line}", style="dim"))
+    for result in judge_claims(record):
+        console.print(_verdict_line(result.verdict, result.claim.says, result.reason))
+    console.print(f"report  {_short(written.html)}")
+
+
+def _headline(prepared: Prepared, seconds: float | None) -> str:
+    plan, missing = prepared.plan, len(prepared.missing)
+    stored = len(plan.trials) - missing
+    parts = [f"{len(plan.variants)} variants x {len(plan.seeds)} seeds = {len(plan.trials)} trials"]
+    if stored:
+        parts.append(f"{stored} already in the store")
+    parts.append(f"{missing} to run" if missing else "nothing to run")
+    if missing and seconds is not None:
+        parts.append(f"about {format_duration(seconds)}")
+    return f"{plan.suite}  {plan.profile or 'no profile'}  {', '.join(parts)}"
+
+
+def _plan_table(plan: Plan, trial_seconds: dict[str, float]) -> Table:
+    """Return the plan as a table: what differs from the reference, seeds, expected time."""
+    table = _table()
+    table.add_column("variant", no_wrap=True)
+    table.add_column("differs from the reference", overflow="fold")
+    table.add_column("seeds", justify="right")
+    table.add_column("to run", justify="right")
+    table.add_column("time a trial", justify="right")
+    for variant in plan.variants:
+        trials = [trial for trial in plan.trials if variant.name in trial.variants]
+        missing = [trial_seconds[trial.id] for trial in trials if trial.id in trial_seconds]
+        changes = ", ".join(f"{path} = {_plain(value)}" for path, value in variant.changes.items())
+        table.add_row(
+            variant.name,
+            changes or "the reference",
+            str(len(trials)),
+            str(len(missing)),
+            format_duration(sum(missing) / len(missing)) if missing else "–",
+        )
+    return table
+
+
+def _progress_table(board: Board) -> Table:
+    """Return where a run stands as a table."""
+    info = board.plan.metrics[board.plan.primary_metric]
+    table = _table()
+    table.add_column("variant", no_wrap=True)
+    table.add_column("seeds", no_wrap=True, min_width=12)
+    table.add_column("epoch", justify="right", no_wrap=True)
+    table.add_column(f"{info.symbol} {ARROWS[info.direction]}", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for variant, trials, epochs in board.rows():
+        done = [trial for trial in trials if trial.state == "done"]
+        running = [trial for trial in trials if trial.state == "running"]
+        state = "done" if len(done) == len(trials) else "running" if running else "waiting"
+        shown = running or done
+        table.add_row(
+            variant.title,
+            f"{len(done)}/{len(trials)} {state}",
+            f"{max(trial.epoch for trial in shown)}/{epochs}" if shown else "",
+            _spread(info, [trial.value for trial in shown if trial.value is not None]),
+            format_duration(sum(trial.seconds for trial in trials)) if shown else "",
+        )
+    return table
+
+
+@contextmanager
+def showing(board: Board, console: Console) -> Iterator[Listener]:
+    """Yield the listener that keeps a table up to date on a terminal, or prints a line a trial elsewhere."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=2, get_renderable=lambda: _screen(board)):
+            yield board.take
+        return
+
+    def listen(event: Event) -> None:
+        board.take(event)
+        line = _plain_line(board, event)
+        if line:
+            console.print(line)
+
+    yield listen
+
+
+def _plain_line(board: Board, event: Event) -> str | None:
+    """Return the line that a trial's end is worth where there is no terminal; none for other events."""
+    if not isinstance(event, Ended):
+        return None
+    info = board.plan.metrics[board.plan.primary_metric]
+    trial = next(trial for trial in board.plan.trials if trial.id == event.trial_id)
+    progress = board.trials[event.trial_id]
+    ended = sum(progress.state == "done" for progress in board.trials.values())
+    value = "" if progress.value is None else f"  {info.symbol} {format_number(info, progress.value)}"
+    epoch = f"epoch {progress.epoch}/{epochs_of(board.plan, trial.id)}"
+    return (
+        f"[{ended}/{len(board.plan.trials)}] {', '.join(trial.variants)} seed {trial.seed}  "
+        f"{epoch}{value}  {format_duration(progress.seconds)}"
+    )
+
+
+def _verdict_line(verdict: str, says: str, reason: str) -> Text:
+    """Return one claim's answer: sign, verdict, claim, numbers."""
+    sign, colour = SIGNS[verdict]
+    line = Text()
+    line.append(f"{sign} {verdict:<13}", style=colour)
+    line.append(f" {says}")
+    line.append(f"   {reason}", style="dim")
+    return line
+
+
+def stdout() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr() -> Console:
+    """Return the console for progress and messages."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def _screen(board: Board) -> Table:
+    screen = Table.grid()
+    screen.add_row(_progress_table(board))
+    running = sum(trial.state == "running" for trial in board.trials.values())
+    seconds = board.remaining_seconds()
+    left = "" if seconds is None else f", about {format_duration(seconds)} left"
+    screen.add_row(Text(f"  {running} of {board.slots} slots busy{left}", style="dim"))
+    return screen
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=True, padding=(0, 2), header_style="dim")
+
+
+def _plain(value: object) -> str:
+    return "removed" if value is None else f"{value}"
+
+
+def _spread(info: MetricInfo, values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    text = format_number(info, mean)
+    if len(values) > 1:
+        text += f" ± {format_number(info, (max(values) - min(values)) / 2)}"
+    return text
+
+
+def _short(path: Path) -> str:
+    """Return a path as seen from here, where that is shorter."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

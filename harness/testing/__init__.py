@@ -1,0 +1,1 @@
+"""Conformance cases for executors and stores, shipped so that plugins can use them."""

@@ -1,0 +1,1 @@
+"""Report templates and their style, found by name: one folder per template."""

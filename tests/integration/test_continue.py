@@ -1,0 +1,81 @@
+"""What is killed goes on, and ends as if nothing had happened."""
+
+import os
+import signal
+
+import pytest
+
+from tests.support.harness_process import HarnessProcess, attempts, metric_rows
+
+TRIALS = 4
+EPOCHS = 8
+EXECUTORS = ["local", "ray"]
+
+
+def in_the_middle(rows):
+    """Tell whether a trial is complete and another is half done."""
+    complete = any(row["status"] == "complete" for row in rows)
+    return complete and any(
+        row["status"] == "running" and 2 <= row["epochs_done"] < EPOCHS - 2 for row in rows
+    )
+
+
+def assert_as_if_nothing_had_happened(store, undisturbed):
+    rows = metric_rows(store)
+    assert rows == metric_rows(undisturbed)
+    assert len({row[:1] + row[1:6] for row in rows}) == len(rows)
+    complete = [row["trial_id"] for row in attempts(store) if row["status"] == "complete"]
+    assert len(complete) == len(set(complete)) == TRIALS
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_both_executors_give_the_same_ids_and_values(executor, suite, undisturbed, tmp_path):
+    run = HarnessProcess(suite, tmp_path / "store", "--executor", executor)
+    assert run.end() == 0, run.log.read_text()
+    assert_as_if_nothing_had_happened(tmp_path / "store", undisturbed)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_killed_driver_goes_on_where_it_stopped(executor, suite, undisturbed, tmp_path):
+    store = tmp_path / "store"
+    run = HarnessProcess(suite, store, "--executor", executor)
+    run.wait_for(in_the_middle)
+    run.kill()
+    before = attempts(store)
+    again = HarnessProcess(suite, store, "--executor", executor)
+    assert again.end() == 0, again.log.read_text()
+    assert_as_if_nothing_had_happened(store, undisturbed)
+    after = attempts(store)
+    done = {row["trial_id"] for row in before if row["status"] == "complete"}
+    assert done
+    assert [row for row in after if row["trial_id"] in done] == [
+        row for row in before if row["trial_id"] in done
+    ]
+    resumed = [row for row in after if row["resumed_from"] is not None]
+    assert resumed
+    assert all(row["attempt"] == 2 for row in resumed)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_killed_worker_is_replaced_and_its_trial_goes_on(executor, suite, undisturbed, tmp_path):
+    store = tmp_path / "store"
+    run = HarnessProcess(suite, store, "--executor", executor)
+    run.wait_for(in_the_middle)
+    os.kill(run.workers()[0].pid, signal.SIGKILL)
+    assert run.end() == 0, run.log.read_text()
+    assert_as_if_nothing_had_happened(store, undisturbed)
+    lost = [row for row in attempts(store) if row["status"] == "lost"]
+    assert [row["error_class"] for row in lost] == ["WorkerLost"]
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_ctrl_c_writes_checkpoints_and_exits_130(executor, suite, undisturbed, tmp_path):
+    store = tmp_path / "store"
+    run = HarnessProcess(suite, store, "--executor", executor)
+    run.wait_for(in_the_middle)
+    assert run.interrupt() == 130, run.log.read_text()
+    assert {row["status"] for row in attempts(store)} == {"complete", "interrupted"}
+    assert "Traceback" not in run.log.read_text()
+    again = HarnessProcess(suite, store, "--executor", executor)
+    assert again.end() == 0, again.log.read_text()
+    assert_as_if_nothing_had_happened(store, undisturbed)

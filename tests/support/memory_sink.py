@@ -1,0 +1,42 @@
+"""A sink that keeps everything in memory, and stops or resumes where a test says."""
+
+from pathlib import Path
+
+
+class MemorySink:
+    def __init__(
+        self, folder: Path, *, resume_from: Path | None = None, stop_after: int | None = None
+    ) -> None:
+        self.folder = folder
+        self.resume_from = resume_from
+        self.stop_after = stop_after
+        self.steps = 0
+        self.facts: dict = {}
+        self.metrics: list[dict] = []
+        self.costs: list[dict] = []
+        self.pictures: dict[tuple[str, int | None], bytes] = {}
+        self.kept: dict[str, tuple[int, Path]] = {}
+
+    def describe(self, **facts):
+        self.facts.update(facts)
+
+    def report(self, epoch, metrics, costs):
+        self.metrics += metrics
+        self.costs += costs
+
+    def picture(self, name, epoch, png):
+        self.pictures[name, epoch] = png
+
+    def weights(self, name, epoch, path):
+        self.kept[name] = (epoch, path)
+
+    def stop_requested(self):
+        self.steps += 1
+        return self.stop_after is not None and self.steps >= self.stop_after
+
+    def curve(self, metric, split="validation"):
+        return [
+            row["value"]
+            for row in self.metrics
+            if row["metric"] == metric and row["split"] == split and row["label"] is None
+        ]

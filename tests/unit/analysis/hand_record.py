@@ -1,0 +1,224 @@
+"""Records built by hand, whose verdicts are known before they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.config import MetricInfo
+from harness.plan import Plan, PlannedTrial, Variant
+from harness.suite import Claim, Expectation, ReportOptions, Resources
+
+DELTA_E = MetricInfo(
+    name="delta_e",
+    title="Colour error",
+    symbol="ΔE",
+    direction="lower",
+    range=(0.0, None),
+    decimals=1,
+    description="Colour difference.",
+    theme="colour",
+)
+SHARPNESS = MetricInfo(
+    name="edge_sharpness",
+    title="Edge sharpness",
+    symbol="Sharp",
+    direction="higher",
+    range=(0.0, 1.0),
+    decimals=2,
+    description="Sharpness of edges.",
+    theme="structure",
+)
+LPIPS_RAND = MetricInfo(
+    name="lpips_rand",
+    title="Perceptual distance (random)",
+    symbol="LPIPS-rand",
+    direction="lower",
+    range=(0.0, None),
+    description="Distance of random features.",
+    theme="perceptual",
+)
+ACCURACY = MetricInfo(
+    name="colour_accuracy",
+    title="Right colour",
+    symbol="Acc",
+    direction="higher",
+    range=(0.0, 1.0),
+    decimals=0,
+    percent=True,
+    description="Share of pixels.",
+    theme="colour",
+)
+PSNR = MetricInfo(
+    name="psnr",
+    title="Peak signal-to-noise ratio",
+    symbol="PSNR",
+    unit="dB",
+    direction="higher",
+    range=(0.0, None),
+    decimals=1,
+    description="Ratio.",
+    theme="pixel",
+)
+
+Values = Sequence[float | None]
+
+
+@dataclass
+class HandRecord:
+    """The four things that analysis asks of a run's record."""
+
+    plan: Plan
+    trials: pd.DataFrame
+    metrics: pd.DataFrame
+    costs: pd.DataFrame
+
+
+def claim(metric: str, of: str, versus: str, direction: str, **rest: object) -> Claim:
+    """A claim about two variants."""
+    expect = {"metric": metric, "of": of, "versus": versus, "direction": direction, **rest}
+    return Claim(id=f"{of}-{direction}-{versus}", says="a claim", expect=Expectation.model_validate(expect))
+
+
+def build(
+    finals: Mapping[str, Mapping[str, Values]],
+    *,
+    infos: Sequence[MetricInfo] = (DELTA_E,),
+    status: Mapping[tuple[str, int], str] | None = None,
+    margins: Mapping[str, float] | None = None,
+    claims: Sequence[Claim] = (),
+    shared: Mapping[str, str] | None = None,
+    train_seconds: Mapping[str, Values] | None = None,
+    chain: bool = True,
+) -> HandRecord:
+    """Build a record from final values: metric (or metric@label) -> variant -> one value per seed.
+
+    Every trial has two epochs, the first of which is ten worse than the second, so that a
+    reading of the wrong epoch shows.  None leaves a value out.  `status` overrides "complete"
+    for (variant, seed); "absent" leaves the trial's row out.  `shared` lets one variant use
+    the trials of another.  Seeds are 10, 11, ...
+    """
+    status, shared = status or {}, shared or {}
+    variants = list(next(iter(finals.values())))
+    seeds = range(10, 10 + len(next(iter(next(iter(finals.values())).values()))))
+    trials, rows = [], []
+    for seed in seeds:
+        for name in variants:
+            state = status.get((name, seed), "complete")
+            if name in shared or state == "absent":
+                continue
+            trials.append(_trial(name, seed, state, (train_seconds or {}).get(name), seed - 10))
+            for key, by_variant in finals.items():
+                metric, _, label = key.partition("@")
+                value = by_variant[name][seed - 10]
+                if value is not None:
+                    rows += [
+                        _row(name, seed, e, metric, label or None, v)
+                        for e, v in ((1, value + 10), (2, value))
+                    ]
+    return HandRecord(
+        plan=_plan(variants, seeds, infos, margins or {}, claims, shared, chain),
+        trials=pd.DataFrame(trials),
+        metrics=pd.DataFrame(rows),
+        costs=pd.DataFrame({"trial_id": [], "attempt": [], "epoch": [], "name": [], "value": []}),
+    )
+
+
+def curves(by_variant: Mapping[str, Sequence[Sequence[float]]], info: MetricInfo = DELTA_E) -> HandRecord:
+    """Build a record from whole validation curves: variant -> seed -> value at every epoch."""
+    variants = list(by_variant)
+    seeds = range(10, 10 + max(len(seen) for seen in by_variant.values()))
+    trials, rows = [], []
+    for name, by_seed in by_variant.items():
+        for seed, curve in zip(seeds, by_seed, strict=False):
+            trials.append(_trial(name, seed, "complete", None, 0) | {"epochs_done": len(curve)})
+            rows += [_row(name, seed, epoch, info.name, None, value) for epoch, value in enumerate(curve, 1)]
+    plan = _plan(variants, seeds, [info], {}, (), {}, True)
+    return HandRecord(plan, pd.DataFrame(trials), pd.DataFrame(rows), pd.DataFrame())
+
+
+def _trial(name: str, seed: int, status: str, seconds: Values | None, index: int) -> dict[str, object]:
+    time = seconds[index] if seconds else 10.0
+    return {
+        "trial_id": f"{name}-{seed}",
+        "attempt": 1,
+        "variant": name,
+        "seed": seed,
+        "status": status,
+        "error_class": "ValueError" if status == "failed" else None,
+        "epochs_done": 2,
+        "resumed_from": None,
+        "images_per_second": 1000.0 / (time or 1.0),
+        "train_seconds": time,
+        "wall_seconds": time,
+        "host": "one",
+        "device": "cpu",
+        "threads": 1,
+    }
+
+
+def _row(name: str, seed: int, epoch: int, metric: str, label: str | None, value: float) -> dict[str, object]:
+    return {
+        "trial_id": f"{name}-{seed}",
+        "attempt": 1,
+        "epoch": epoch,
+        "step": epoch,
+        "split": "validation",
+        "metric": metric,
+        "label": label,
+        "value": value,
+        "count": 8,
+    }
+
+
+def _plan(
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    infos: Sequence[MetricInfo],
+    margins: Mapping[str, float],
+    claims: Sequence[Claim],
+    shared: Mapping[str, str],
+    chain: bool,
+) -> Plan:
+    described = [
+        Variant(
+            name=name,
+            title=name.upper(),
+            levels={"loss": name},
+            factor="loss" if index else None,
+            previous=variants[index - 1] if index and chain else None,
+        )
+        for index, name in enumerate(variants)
+    ]
+    planned = [
+        PlannedTrial(
+            id=f"{name}-{seed}",
+            variants=(name, *(other for other, owner in shared.items() if owner == name)),
+            seed=seed,
+            spec={},
+        )
+        for seed in seeds
+        for name in variants
+        if name not in shared
+    ]
+    return Plan(
+        suite="hand",
+        suite_hash="0",
+        question="Which?",
+        description="",
+        task="colorization",
+        profile=None,
+        primary_metric=infos[0].name,
+        metrics={info.name: info for info in infos},
+        loss_terms=("mse",),
+        reference=variants[0],
+        variants=tuple(described),
+        seeds=tuple(seeds),
+        trials=tuple(planned),
+        claims=tuple(claims),
+        margins=dict(margins),
+        resources=Resources(),
+        report=ReportOptions(),
+    )

@@ -1,0 +1,144 @@
+"""Which values enter analysis, and how what is absent is said."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from hand_record import ACCURACY, DELTA_E, LPIPS_RAND, PSNR, build
+
+from harness.analysis.values import (
+    Missing,
+    by_label,
+    final_values,
+    missing,
+    resolve_metric,
+    seed_table,
+)
+from harness.errors import HarnessError
+
+THREE = {"mse": [20.0, 21.0, 22.0], "lab": [8.0, 9.0, 10.0]}
+
+
+def test_the_value_is_that_of_the_last_epoch() -> None:
+    found = final_values(build({"delta_e": THREE}), "delta_e")
+    assert list(found.itertuples(index=False, name=None)) == [
+        ("mse", 10, "mse-10", 2, 20.0),
+        ("mse", 11, "mse-11", 2, 21.0),
+        ("mse", 12, "mse-12", 2, 22.0),
+        ("lab", 10, "lab-10", 2, 8.0),
+        ("lab", 11, "lab-11", 2, 9.0),
+        ("lab", 12, "lab-12", 2, 10.0),
+    ]
+
+
+def test_an_earlier_epoch_never_stands_in_for_the_last() -> None:
+    record = build({"delta_e": THREE})
+    last = (record.metrics["trial_id"] == "lab-11") & (record.metrics["epoch"] == 2)
+    record.metrics = record.metrics[~last]
+    found = final_values(record, "delta_e")
+    assert list(found.loc[found["variant"] == "lab", "seed"]) == [10, 12]
+    assert missing(record) == [Missing("lab", 11, "lab-11", "delta_e", "no value at the last epoch")]
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted", "running", "lost", "absent"])
+def test_only_complete_trials_count(status: str) -> None:
+    record = build({"delta_e": THREE}, status={("mse", 11): status})
+    found = final_values(record, "delta_e")
+    assert list(found.loc[found["variant"] == "mse", "seed"]) == [10, 12]
+    reason = {"failed": "failed: ValueError", "absent": "not run"}.get(status, status)
+    assert missing(record) == [Missing("mse", 11, "mse-11", None, reason)]
+
+
+def test_nothing_is_missing_from_a_whole_run() -> None:
+    assert missing(build({"delta_e": THREE})) == []
+
+
+def test_another_attempt_of_a_trial_is_not_mixed_in() -> None:
+    record = build({"delta_e": THREE})
+    record.metrics = pd.concat([record.metrics, record.metrics.assign(attempt=2, value=-1.0)])
+    assert final_values(record, "delta_e")["value"].min() == 8.0
+
+
+def test_an_infinite_value_is_left_out_and_said() -> None:
+    record = build({"psnr": {"mse": [30.0, math.inf, 31.0], "lab": [30.0, math.nan, 31.0]}}, infos=[PSNR])
+    assert list(final_values(record, "psnr")["seed"]) == [10, 12, 10, 12]
+    assert [(item.variant, item.reason) for item in missing(record)] == [
+        ("mse", "the value is inf"),
+        ("lab", "the value is nan"),
+    ]
+
+
+def test_a_metric_that_one_variant_lacks_is_said() -> None:
+    record = build(
+        {"delta_e": THREE, "psnr": {"mse": [30.0, 31.0, 32.0], "lab": [None, None, None]}},
+        infos=[DELTA_E, PSNR],
+    )
+    assert {(item.variant, item.metric) for item in missing(record)} == {("lab", "psnr")}
+    assert len(missing(record)) == 3
+
+
+def test_a_shared_trial_stands_under_each_of_its_variants() -> None:
+    finals = {"delta_e": {**THREE, "same": [None] * 3}}
+    record = build(finals, shared={"same": "mse"})
+    found = final_values(record, "delta_e")
+    assert list(found.loc[found["variant"] == "same", "value"]) == [20.0, 21.0, 22.0]
+    assert set(found.loc[found["variant"] == "same", "trial_id"]) == {"mse-10", "mse-11", "mse-12"}
+
+
+def test_pairs_keep_the_seeds_that_both_have() -> None:
+    finals = {"delta_e": {"mse": [20.0, None, 22.0, 23.0], "lab": [8.0, 9.0, None, 11.0]}}
+    pair = seed_table(build(finals), "delta_e").pair("lab", "mse")
+    assert pair.seeds == (10, 13)
+    assert (list(pair.a), list(pair.b)) == ([8.0, 11.0], [20.0, 23.0])
+    assert pair.trials == ("lab-10", "lab-13", "mse-10", "mse-13")
+
+
+def test_the_order_of_rows_in_the_store_does_not_matter() -> None:
+    record, shuffled = build({"delta_e": THREE}), build({"delta_e": THREE})
+    shuffled.metrics = shuffled.metrics.sample(frac=1, random_state=1)
+    shuffled.trials = shuffled.trials.sample(frac=1, random_state=2)
+    pd.testing.assert_frame_equal(final_values(record, "delta_e"), final_values(shuffled, "delta_e"))
+
+
+def test_parts_and_the_whole_are_not_mixed() -> None:
+    record = build(
+        {"delta_e": THREE, "delta_e@colour=red": {"mse": [1.0, 2.0, 3.0], "lab": [4.0, 5.0, None]}}
+    )
+    assert list(final_values(record, "delta_e")["value"]) == [20.0, 21.0, 22.0, 8.0, 9.0, 10.0]
+    assert list(final_values(record, "delta_e", label="colour=red")["value"]) == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_means_by_label() -> None:
+    record = build(
+        {
+            "delta_e": THREE,
+            "delta_e@colour=red": {"mse": [1.0, 2.0, 3.0], "lab": [4.0, 5.0, None]},
+            "delta_e@colour=blue": {"mse": [6.0, 6.0, 6.0], "lab": [7.0, 9.0, 8.0]},
+            "delta_e@shape=star": {"mse": [0.0, 0.0, 0.0], "lab": [0.0, 0.0, 0.0]},
+        }
+    )
+    assert list(by_label(record, "delta_e").itertuples(index=False, name=None)) == [
+        ("mse", "blue", 6.0, 3),
+        ("mse", "red", 2.0, 3),
+        ("lab", "blue", 8.0, 3),
+        ("lab", "red", 4.5, 2),
+    ]
+    assert list(by_label(record, "delta_e", "shape")["label"]) == ["star", "star"]
+    assert by_label(record, "delta_e", "size").empty
+
+
+def test_a_metric_is_found_under_the_name_of_its_stand_in() -> None:
+    plan = build({"lpips_rand": THREE}, infos=[LPIPS_RAND, ACCURACY]).plan
+    assert resolve_metric(plan, "lpips") == resolve_metric(plan, "lpips_rand") == "lpips_rand"
+    with pytest.raises(HarnessError, match="no metric 'colour_acuracy'; did you mean 'colour_accuracy'"):
+        resolve_metric(plan, "colour_acuracy")
+
+
+def test_a_run_without_any_result_is_all_missing() -> None:
+    record = build({"delta_e": THREE})
+    record.trials, record.metrics = record.trials[:0], record.metrics[:0]
+    assert final_values(record, "delta_e").empty
+    assert {item.reason for item in missing(record)} == {"not run"}
+    assert len(missing(record)) == 6

@@ -1,0 +1,272 @@
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from harness.models.conditional_unet import ConditionalUNet, ConditionalUNetConfig
+from harness.registry import registry
+
+torch.set_num_threads(1)
+
+SMALL = {"widths": (4, 8), "layers": 1, "embedding": 5}
+
+
+def make(seed=0, image_channels=3, classes=6, **settings):
+    torch.manual_seed(seed)
+    config = ConditionalUNetConfig(**(SMALL | settings))
+    return ConditionalUNet(config, image_channels=image_channels, classes=classes)
+
+
+def inputs(size=16, count=4, channels=3):
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, channels, size, size, generator=generator), torch.arange(count) % 6
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_is_registered():
+    assert registry.load("model", "conditional_unet") is ConditionalUNet
+
+
+# Way down 3*4*9 + 2*4 and 4*8*9 + 2*8; embedding 6*5, projection 5*8 + 8, fusion 16*8 + 8;
+# narrowing 8*4 + 4; way up (4+4)*4*9 + 2*4; head 4*3 + 3.
+WHOLE = 116 + 304 + 30 + 48 + 136 + 36 + 296 + 15
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({}, WHOLE),
+        ({"skips": False}, WHOLE - 4 * 4 * 9),
+        ({"norm": "group", "groups": 4}, WHOLE),
+        ({"norm": "none"}, WHOLE - 2 * (4 + 8 + 4) + (4 + 8 + 4)),
+        ({"layers": 2}, WHOLE + (4 * 4 * 9 + 8) + (8 * 8 * 9 + 16) + (4 * 4 * 9 + 8)),
+        ({"depth": 1}, 116 + (30 + (5 * 4 + 4) + (8 * 4 + 4)) + 15),
+        ({"image_channels": 6}, WHOLE + 3 * 4 * 9),
+        ({"classes": 24}, WHOLE + 18 * 5),
+        ({"embedding": 9}, WHOLE + 4 * 6 + 4 * 8),
+    ],
+)
+def test_parameters_are_those_counted_by_hand(settings, count):
+    assert parameters(make(**settings)) == count
+
+
+@pytest.mark.parametrize(
+    ("widths", "depth", "effective"),
+    [
+        ((32, 64, 128), None, (32, 64, 128)),
+        ((32, 64, 128), 3, (32, 64, 128)),
+        ((32, 64, 128), 2, (32, 64)),
+        ((32, 64, 128), 5, (32, 64, 128, 256, 512)),
+        ((8,), 3, (8, 16, 32)),
+    ],
+)
+def test_depth_shortens_or_doubles_the_widths(widths, depth, effective):
+    assert ConditionalUNetConfig(widths=widths, depth=depth).effective_widths == effective
+
+
+@pytest.mark.parametrize("size", [2, 7, 15, 16, 33])
+@pytest.mark.parametrize("skips", [True, False])
+def test_every_size_from_the_smallest_on_keeps_its_size(size, skips):
+    image, colour = inputs(size)
+    assert make(skips=skips)(image, colour).shape == (4, 3, size, size)
+
+
+def test_oblong_pictures_keep_their_size():
+    image, colour = inputs(32)
+    assert make(depth=4)(image[:, :, :17, :], colour).shape == (4, 3, 17, 32)
+
+
+@pytest.mark.parametrize(("depth", "size"), [(7, 64), (1, 1), (3, 4), (3, 5)])
+def test_check_passes_what_works(depth, size):
+    config = ConditionalUNetConfig(widths=(1,), depth=depth)
+    assert config.check(size) is None
+    image, colour = inputs(size)
+    # Doubled widths grow fast: narrow ones show the same sizes.
+    narrow = ConditionalUNet(ConditionalUNetConfig(widths=(1,) * depth), image_channels=3, classes=6)
+    assert narrow(image, colour).shape == image.shape
+
+
+@pytest.mark.parametrize(
+    ("depth", "size", "message"),
+    [
+        (8, 64, "depth 8 leaves a 0x0 map at size 64; use depth 7 at most or size 128 at least"),
+        (4, 7, "depth 4 leaves a 0x0 map at size 7; use depth 3 at most or size 8 at least"),
+    ],
+)
+def test_check_refuses_what_does_not_work(depth, size, message):
+    config = ConditionalUNetConfig(widths=(1,) * depth)
+    assert config.check(size) == message
+    image, colour = inputs(size)
+    with pytest.raises(RuntimeError):
+        ConditionalUNet(config, image_channels=3, classes=6)(image, colour)
+
+
+@pytest.mark.parametrize("settings", [{}, {"skips": False}, {"depth": 1}])
+def test_colour_changes_the_picture(settings):
+    model = make(**settings).eval()
+    image, _ = inputs(count=1)
+    pictures = [model(image, torch.tensor([colour])) for colour in range(6)]
+    for one in range(6):
+        for other in range(one):
+            assert (pictures[one] - pictures[other]).abs().max() > 1e-3
+
+
+def test_samples_of_a_batch_do_not_mix_outside_training():
+    model = make().eval()
+    image, colour = inputs()
+    alone = model(image[2:3], colour[2:3])
+    torch.testing.assert_close(model(image, colour)[2:3], alone)
+
+
+def test_skips_carry_detail_to_the_output():
+    """Detail below the lowest resolution cannot pass without skips."""
+    colour = torch.tensor([0])
+    # Same maximum in every 4x4 block and constant elsewhere: only the place within a block differs.
+    pattern = torch.zeros(1, 3, 16, 16)
+    moved = pattern.clone()
+    pattern[:, :, ::4, ::4] = 1
+    moved[:, :, 1::4, 1::4] = 1
+    settings = {"widths": (4, 4, 4), "norm": "none"}
+    for skips in (True, False):
+        model = make(skips=skips, **settings).eval()
+        with torch.no_grad():
+            for stage in model.down:
+                nn.init.dirac_(stage[0].weight)
+        differs = (model(pattern, colour) - model(moved, colour)).abs().max() > 1e-4
+        assert differs == skips
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu", "leaky_relu"])
+def test_gradient_reaches_every_parameter(norm, activation):
+    model = make(norm=norm, groups=2, activation=activation, layers=2, depth=3)
+    image, colour = inputs(count=6)
+    (model(image, colour) - image).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_convolutions_have_a_bias_only_without_norm():
+    for norm, expected in (("batch", False), ("group", False), ("none", True)):
+        model = make(norm=norm, groups=2)
+        found = {
+            layer.bias is not None
+            for layer in model.modules()
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
+        }
+        assert found == {expected}
+
+
+def test_variance_survives_a_deep_model_without_norm():
+    model = make(widths=(16, 16, 16, 16), layers=4, norm="none", output="linear").eval()
+    image, colour = inputs(32)
+    deepest = []
+    model.down[-1].register_forward_hook(lambda *call: deepest.append(call[2]))
+    model(image - 0.5, colour)
+    assert 0.05 < deepest[0].std() < 20
+
+
+def test_sigmoid_bounds_the_output_and_linear_does_not():
+    image, colour = inputs()
+    bounded, free = make(), make(output="linear")
+    for model in (bounded, free):
+        nn.init.constant_(model.head.bias, 3.0)
+        nn.init.zeros_(model.head.weight)
+    assert bounded(image, colour).max().item() == pytest.approx(0.952574, abs=1e-5)
+    assert free(image, colour).max().item() == pytest.approx(3.0)
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others():
+    one, same, other = make(seed=4), make(seed=4), make(seed=5)
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, same.state_dict()[name]), name
+    assert not torch.equal(one.head.weight, other.head.weight)
+
+
+def test_training_repeats_exactly_under_strict_determinism():
+    def gradient():
+        model = make()
+        image, colour = inputs()
+        model(image, colour).square().mean().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.equal(gradient(), gradient())
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_channels_last_gives_the_same_picture(skips):
+    model = make(skips=skips).eval()
+    image, colour = inputs()
+    expected = model(image, colour)
+    model = model.to(memory_format=torch.channels_last)
+    actual = model(image.contiguous(memory_format=torch.channels_last), colour)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_trains_under_bf16_autocast(norm):
+    model = make(norm=norm, groups=2)
+    image, colour = inputs()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        picture = model(image, colour)
+    picture.float().square().mean().backward()
+    reference = make(norm=norm, groups=2)(image, colour)
+    assert (picture.float() - reference).abs().max() < 0.05
+    for parameter in model.parameters():
+        assert parameter.grad.dtype == torch.float32
+        assert parameter.grad.isfinite().all()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean.dtype == torch.float32
+            assert layer.running_mean.abs().sum() > 0
+
+
+def test_can_be_built_and_run_on_the_meta_device():
+    config = ConditionalUNetConfig()
+    with torch.device("meta"):
+        model = ConditionalUNet(config, image_channels=3, classes=24)
+        picture = model(torch.empty(2, 3, 64, 64), torch.zeros(2, dtype=torch.int64))
+    assert picture.shape == (2, 3, 64, 64)
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"widths": (12, 20), "norm": "group"}, "groups 8 must divide every width.*12"),
+        ({"widths": ()}, "widths"),
+        ({"widths": (0,)}, "greater than 0"),
+        ({"depth": 0}, "depth"),
+        ({"norm": "layer"}, "norm"),
+        ({"width": (8,)}, "width"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        ConditionalUNetConfig(**settings)
+
+
+def test_groups_matter_only_to_the_group_norm():
+    assert ConditionalUNetConfig(widths=(12, 20), norm="batch").effective_widths == (12, 20)
+    assert ConditionalUNetConfig(widths=(16,), depth=2, norm="group", groups=16).norm == "group"
+
+
+def test_learns_to_paint_the_named_colour():
+    """A few steps on a constant picture bring the output near the colour of its class."""
+    model = make(classes=2, widths=(8, 8))
+    image, colour = torch.full((8, 3, 8, 8), 0.5), torch.arange(8) % 2
+    target = torch.stack([torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.9])])[colour]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = (model(image, colour) - target[:, :, None, None]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.01

@@ -1,0 +1,273 @@
+import json
+
+import pytest
+
+from harness.errors import HarnessError, SuiteError
+from harness.plan import Plan
+from harness.planning import build_plan
+from harness.specify import respecify
+from harness.suite import load_suite
+from tests.support.tiny import TINY
+
+
+def plan_of(write_suite, text=TINY, *, only=(), **options):
+    return build_plan(load_suite(write_suite(text), **options), only=only)
+
+
+def messages(write_suite, text, **options):
+    with pytest.raises(SuiteError) as caught:
+        plan_of(write_suite, text, **options)
+    return [str(problem).partition("my.yaml:")[2] or str(problem) for problem in caught.value.problems]
+
+
+def test_a_chain_has_a_variant_a_step_and_a_trial_for_each_seed(write_suite):
+    plan = plan_of(write_suite)
+    assert [(v.name, v.title, v.previous) for v in plan.variants] == [
+        ("mse", "mse", None),
+        ("l1", "+ l1", "mse"),
+        ("lab", "+ lab", "l1"),
+    ]
+    assert plan.reference == "mse"
+    assert plan.variant("lab").changes == {"loss.l1": 0.5, "loss.lab_l1": 0.3}
+    assert plan.variant("lab").levels == {"loss_terms": "lab"}
+    assert [(trial.variants, trial.seed) for trial in plan.trials] == [
+        (("mse",), 0),
+        (("l1",), 0),
+        (("lab",), 0),
+        (("mse",), 1),
+        (("l1",), 1),
+        (("lab",), 1),
+    ]
+    assert plan.loss_terms == ("mse", "l1", "lab_l1")
+
+
+def test_ids_are_locked(write_suite):
+    """A change here means that no store answers any more: raise IDENTITY_VERSION and say so."""
+    plan = plan_of(write_suite, overrides=["base.perceptual_weights=random"])
+    assert [trial.id for trial in plan.trials[:3]] == [
+        "3572781573ade488",
+        "c664cf8d05f6a38e",
+        "3f432e5f83c8e233",
+    ]
+
+
+def test_ids_do_not_depend_on_how_the_suite_is_written(write_suite):
+    reordered = TINY.replace(
+        "{name: polygons, size: 32, train_size: 64, validation_size: 24}",
+        "\n    validation_size: 24\n    train_size: 64\n    size: 0x20\n    name: polygons",
+    ).replace("lr: 2e-3", "lr: 0.002")
+    assert reordered != TINY
+    assert [t.id for t in plan_of(write_suite, reordered).trials] == [
+        t.id for t in plan_of(write_suite).trials
+    ]
+
+
+def test_what_changes_no_result_changes_no_id(write_suite):
+    other = TINY.replace("question: Does this work?", "question: Other?\nresources: {cpus: 2}").replace(
+        "suite: tiny", "suite: other"
+    )
+    assert [t.id for t in plan_of(write_suite, other).trials] == [t.id for t in plan_of(write_suite).trials]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "base.train.epochs=4",
+        "base.train.precision=bf16",
+        "base.data.seed=1",
+        "base.model.skips=false",
+        "base.loss.mse=0.5",
+        "base.optimizer.lr=1e-3",
+        "primary_metric=psnr",
+    ],
+)
+def test_what_changes_a_result_changes_the_id(write_suite, override):
+    changed = plan_of(write_suite, overrides=[override])
+    assert not {t.id for t in changed.trials} & {t.id for t in plan_of(write_suite).trials}
+
+
+def test_a_term_of_weight_zero_is_the_same_trial_as_no_term(write_suite):
+    zero = plan_of(write_suite, overrides=["base.loss.l1=0"])
+    assert zero.trials[0].id == plan_of(write_suite).trials[0].id
+
+
+def test_more_seeds_keep_the_trials_there_are(write_suite):
+    few = {trial.id for trial in plan_of(write_suite).trials}
+    many = {trial.id for trial in plan_of(write_suite, seeds=4).trials}
+    assert few < many
+    assert len(many) == 12
+
+
+def test_equal_configurations_are_one_trial_under_two_names(write_suite):
+    text = TINY.replace("      lab: {set", "      again: {set: {loss.l1: 0.5}}\n      lab: {set")
+    plan = plan_of(write_suite, text)
+    assert len(plan.variants) == 4
+    assert len(plan.trials) == 6
+    assert plan.trials[1].variants == ("l1", "again")
+
+
+def test_factors_share_the_reference_and_stand_side_by_side(write_suite):
+    text = TINY.replace(
+        "seeds: 2", "  - factor: skips\n    levels: {on: {}, off: {set: {model.skips: false}}}\nseeds: 2"
+    )
+    plan = plan_of(write_suite, text)
+    assert [v.name for v in plan.variants] == ["mse", "l1", "lab", "off"]
+    assert plan.variant("mse").levels == {"loss_terms": "mse", "skips": "on"}
+    assert plan.variant("off").levels == {"loss_terms": "mse", "skips": "off"}
+    assert plan.variant("off").previous is None
+
+
+def test_without_a_control_level_the_base_is_the_reference(write_suite):
+    plan = plan_of(
+        write_suite,
+        TINY.replace("      mse: {}\n", "").replace("of: lab, versus: l1", "of: lab, versus: base"),
+    )
+    assert plan.reference == "base"
+    assert [v.name for v in plan.variants] == ["base", "l1", "lab"]
+
+
+def test_a_known_ablation_is_used_by_name(write_suite):
+    text = TINY.replace("seeds: 2", "  - use: skips\nseeds: 2")
+    plan = plan_of(write_suite, text)
+    assert plan.variant("no_skips").changes == {"model.skips": False}
+
+
+def test_a_profile_and_then_overrides_change_the_suite(write_suite):
+    text = TINY + "profiles:\n  long: {base.train.epochs: 9, seeds: [7]}\n"
+    plan = plan_of(write_suite, text, profile="long", overrides=["base.train.batch_size=8"])
+    spec = respecify(plan.trials[0].spec)
+    assert (spec.train.epochs, spec.train.batch_size, plan.seeds) == (9, 8, (7,))
+    assert plan.profile == "long"
+
+
+def test_only_keeps_the_level_and_the_reference_and_says_what_it_left_out(write_suite):
+    plan = plan_of(write_suite, only=["loss_terms=lab"])
+    assert [v.name for v in plan.variants] == ["mse", "lab"]
+    assert plan.claims == ()
+    assert plan.notes == ("1 of 1 claims name variants that --only left out",)
+
+
+@pytest.mark.parametrize("text", ["loss_terms", "loss_term=lab", "loss_terms=labb"])
+def test_only_refuses_what_the_suite_does_not_have(write_suite, text):
+    with pytest.raises(HarnessError, match="--only"):
+        plan_of(write_suite, only=[text])
+
+
+def test_a_plan_survives_json(write_suite):
+    plan = plan_of(write_suite)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    spec = respecify(json.loads(plan.model_dump_json())["trials"][2]["spec"])
+    assert spec.trial_id() == plan.trials[2].id
+
+
+def test_three_mistakes_are_named_at_once_with_their_places(write_suite):
+    text = (
+        TINY.replace("name: conditional_unet", "name: conditional_unnet")
+        .replace("epochs: 3", "epochs: three")
+        .replace("loss.lab_l1: 0.3", "loss.lab: 0.3")
+    )
+    found = messages(write_suite, text)
+    assert found == [
+        "7:17  base.model.name: no model 'conditional_unnet'; did you mean 'conditional_unet'?",
+        '11:19  base.train.epochs: should be a valid integer, got "three"',
+        "18:19  vary[0].levels.lab: loss.lab: no loss 'lab'; did you mean 'lab_l1'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "task: colorization",
+            "task: colorisation",
+            "3:7  task: no task 'colorisation'; did you mean 'colorization'?",
+        ),
+        ("seeds: 2", "sedes: 2", "19:1  sedes: no such setting; did you mean 'seeds'?"),
+        ("clip_norm: 1.0", "clip: 1.0", "11:38  base.train.clip: no such setting; did you mean 'clip_norm'?"),
+        ("primary_metric: delta_e", "primary_metric: deltae", "4:17  primary_metric: no metric 'deltae'"),
+        (
+            "versus: l1",
+            "versus: l2",
+            "23:48  claims[0].expect.versus: no variant 'l2'; known are l1, lab, mse",
+        ),
+        (
+            "direction: better",
+            "direction: equivalent",
+            "23:13  claims[0].expect: 'equivalent' needs a margin",
+        ),
+        (
+            "direction: better",
+            "direction: beter",
+            "expected 'better', 'worse' or 'equivalent', got \"beter\"; did you mean 'better'?",
+        ),
+        (
+            "loss: {mse: 1.0}",
+            "loss: {mse: -1}",
+            "8:15  base.loss.mse: should be greater than or equal to 0, got -1",
+        ),
+        ("loss: {mse: 1.0}", "loss: {mse: 0}", "base.loss: no term has a weight above 0"),
+        ("seeds: 2", "seeds: 0", "19:8  seeds: expected a number of seeds from 1 to 10000"),
+        ("seeds: 2", "seeds: true", "19:8  seeds: "),
+        (
+            "{set: {loss.l1: 0.5}, why",
+            "{set: {model.depth: 9}, why",
+            "vary[0].levels.l1: model.depth: depth 9 leaves",
+        ),
+        ("      mse: {}", "      mse: {drop: [loss.ssim]}", "vary[0].levels: nothing to drop at loss.ssim"),
+        (
+            "  - factor: loss_terms",
+            "  - use: skps\n    factor: loss_terms",
+            "13:10  use: no 'skps' in ablations; did you mean 'skips'?",
+        ),
+        ("batch_size: 16", "batch_size: 16, accumulation: 3", "base.train.accumulation: 3 does not divide"),
+        ("  model: {name", "  modle: {name", "7:3  base.modle: no such section; did you mean 'model'?"),
+        ("suite: tiny", "suite: ../tiny", "1:8  suite: "),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_the_way_out(write_suite, old, new, expected):
+    assert old in TINY
+    found = messages(write_suite, TINY.replace(old, new))
+    assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("base.train.epochs", "expected PATH=VALUE"),
+        (
+            "base.train.epochs=many",
+            "--set base.train.epochs=many  base.train.epochs: should be a valid integer",
+        ),
+        ("base.train.epochs.x=1", "base.train.epochs is not a mapping"),
+        ("base.train.epoch=1", "no such setting; did you mean 'epochs'?"),
+    ],
+)
+def test_a_wrong_override_is_named_as_it_was_given(write_suite, override, expected):
+    found = messages(write_suite, TINY, overrides=[override])
+    assert any(expected in line for line in found), found
+
+
+def test_an_unknown_profile_is_refused(write_suite):
+    text = TINY + "profiles: {laptop: {seeds: 3}}\n"
+    assert "no profile 'laptopp'; did you mean 'laptop'?" in messages(write_suite, text, profile="laptopp")[0]
+
+
+def test_a_mistake_that_a_profile_makes_is_placed_in_the_profile(write_suite):
+    text = TINY + "profiles:\n  big: {base.data.size: 8}\n"
+    assert messages(write_suite, text, profile="big")[0].startswith("25:9  base.data.size: should be greater")
+
+
+def test_published_weights_that_are_not_here_are_refused_while_planning(write_suite, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    found = messages(write_suite, TINY, overrides=["base.perceptual_weights=published"])
+    assert "alexnet" in found[0]
+
+
+def test_every_bundled_suite_plans_in_every_profile():
+    from harness import catalog
+
+    for name in catalog.names("suites"):
+        profiles = [None, *load_suite(name).suite.profiles]
+        for profile in profiles:
+            plan = build_plan(load_suite(name, profile=profile))
+            assert len(plan.variants) > 1

@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.errors import NonFiniteLossError
+from harness.registry import registry
+
+
+def final(sink, metric, split="validation"):
+    return sink.curve(metric, split)[-1]
+
+
+def test_every_term_is_recorded_by_itself_in_training_and_validation(train, spec_of):
+    sink = train(spec_of("base.loss.l1=0.5", "base.loss.lab_l1=0.25"))
+    for split in ("train", "validation"):
+        terms = {
+            row["metric"]
+            for row in sink.metrics
+            if row["split"] == split and row["metric"].startswith("loss")
+        }
+        assert terms == {"loss", "loss/mse", "loss/l1", "loss/lab_l1"}
+        total = final(sink, "loss/mse", split) + 0.5 * final(sink, "loss/l1", split)
+        total += 0.25 * final(sink, "loss/lab_l1", split)
+        assert final(sink, "loss", split) == pytest.approx(total, rel=1e-6)
+
+
+def test_the_loss_falls(train, spec_of):
+    losses = train(spec_of("base.train.epochs=6", "base.optimizer.lr=1e-2")).curve("loss", "train")
+    assert len(losses) == 6
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_same_trial_gives_the_same_numbers_and_another_seed_others(train, spec_of):
+    spec = spec_of()
+    first, again = train(spec), train(spec)
+    assert first.metrics == again.metrics
+    assert first.pictures == again.pictures
+    other = train(spec.model_copy(update={"seed": 1}))
+    assert other.curve("loss") != first.curve("loss")
+
+
+def test_accumulation_takes_the_same_steps_without_batch_statistics(train, spec_of):
+    whole = train(spec_of("base.model.norm=none"))
+    parts = train(spec_of("base.model.norm=none", "base.train.accumulation=4"))
+    assert parts.curve("loss", "train") == pytest.approx(whole.curve("loss", "train"), rel=1e-4)
+    assert parts.metrics[-1]["step"] == whole.metrics[-1]["step"] == 12
+
+
+def test_what_a_model_is_stands_in_the_record(train, spec_of):
+    sink = train(spec_of())
+    spec = spec_of()
+    model = registry.load("model", "conditional_unet")(spec.model, image_channels=3, classes=24)
+    assert sink.facts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert sink.facts["forward_flops"] > 1e6
+    assert (sink.facts["strategy"], sink.facts["world_size"], sink.facts["threads"]) == ("single", 1, 1)
+    assert sink.facts["determinism"] == "strict"
+    names = {row["name"] for row in sink.costs}
+    assert names == {"train_seconds", "validation_seconds", "images_per_second", "peak_memory_bytes"}
+
+
+def test_pictures_show_the_same_samples_in_every_epoch(train, spec_of):
+    sink = train(spec_of())
+    assert set(sink.pictures) == {("input", None), ("target", None), *(("prediction", e) for e in (1, 2, 3))}
+    assert all(png.startswith(b"\x89PNG") for png in sink.pictures.values())
+
+
+def test_the_average_is_what_is_validated_and_kept(train, spec_of):
+    plain, averaged = train(spec_of()), train(spec_of("base.train.ema=0.9"))
+    assert averaged.curve("loss", "train") == plain.curve("loss", "train")
+    assert averaged.curve("loss") != plain.curve("loss")
+    weights = load_file(averaged.kept["last"][1])
+    assert weights.keys() == {*(f"module.{name}" for name in load_file(plain.kept["last"][1])), "n_averaged"}
+
+
+def test_bf16_trains_in_fp32_weights(train, spec_of):
+    sink = train(spec_of("base.train.precision=bf16", "base.train.ema=0.9"))
+    assert sink.facts["precision"] == "bf16"
+    assert {w.dtype for w in load_file(sink.kept["last"][1]).values()} == {torch.float32, torch.int64}
+    assert final(sink, "loss", "train") < sink.curve("loss", "train")[0]
+
+
+def test_training_stops_early_when_nothing_gets_better(train, spec_of):
+    sink = train(spec_of("base.train.epochs=9", "base.train.early_stopping=2", "base.optimizer.lr=1e-12"))
+    values = sink.curve("delta_e")
+    best = values.index(min(values))
+    assert len(values) == best + 3 < 9
+    assert sink.kept["best"][0] == best + 1
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(train, spec_of):
+    sink = train(spec_of("base.train.epochs=5", "base.optimizer.lr=3e-2", "base.schedule.name=constant"))
+    values = sink.curve("delta_e")
+    assert sink.kept["best"][0] == values.index(min(values)) + 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_with_its_evidence(train, spec_of):
+    with pytest.raises(NonFiniteLossError, match="at step") as caught:
+        train(spec_of("base.optimizer.name=sgd", "base.optimizer.lr=1e30", "base.model.output=linear"))
+    evidence = caught.value.evidence
+    assert len(evidence["batch"]) == 16
+    assert not math.isfinite(float(evidence["loss_sums"]["loss"])) or not math.isfinite(
+        float(evidence["gradient_norm"])
+    )
+    assert set(evidence["loss_sums"]) == {"loss", "loss/mse"}
+
+
+def test_the_asked_precision_is_asserted_against_the_one_in_force(train, spec_of, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert train(spec_of()).facts["precision"] == "fp32"

@@ -1,0 +1,74 @@
+"""A trial that is stopped anywhere and goes on ends as if nothing had happened, bit for bit."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.train.loop import Interrupted
+from harness.train.progress import newest_state, read_progress
+from tests.support.memory_sink import MemorySink
+
+STEPS = 4  # an epoch: 64 samples in batches of 16
+
+
+def train_in_two_parts(train, spec, stop_after, folder):
+    first = MemorySink(folder / "1", stop_after=stop_after)
+    with pytest.raises(Interrupted):
+        _run(spec, first)
+    state = newest_state(first.folder / "state")
+    done = read_progress(state).epoch - 1
+    second = MemorySink(folder / "2", resume_from=state)
+    _run(spec, second)
+    second.metrics = [row for row in first.metrics if row["epoch"] <= done] + second.metrics
+    return first, second
+
+
+def _run(spec, sink):
+    from harness.train.trial import run_trial
+
+    run_trial(spec, sink, cache=_run.cache, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _cache(cache):
+    _run.cache = cache
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, STEPS, STEPS + 2, 3 * STEPS])
+@pytest.mark.parametrize("overrides", [(), ("base.train.ema=0.9", "base.train.accumulation=2")])
+def test_the_end_is_the_same_wherever_it_was_stopped(train, spec_of, tmp_path, stop_after, overrides):
+    spec = spec_of(*overrides)
+    whole = train(spec)
+    _, second = train_in_two_parts(train, spec, stop_after, tmp_path)
+    assert second.metrics == whole.metrics
+    for name in ("last", "best"):
+        expected, actual = load_file(whole.kept[name][1]), load_file(second.kept[name][1])
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected)
+        assert whole.kept[name][0] == second.kept[name][0]
+    pictures = {key: png for key, png in whole.pictures.items() if key in second.pictures}
+    assert pictures
+    assert pictures == {key: second.pictures[key] for key in pictures}
+
+
+def test_a_stop_in_an_epoch_keeps_the_batches_that_were_done(spec_of, tmp_path):
+    sink = MemorySink(tmp_path, stop_after=STEPS + 2)
+    with pytest.raises(Interrupted):
+        _run(spec_of(), sink)
+    progress = read_progress(newest_state(tmp_path / "state"))
+    assert (progress.epoch, progress.batch, progress.step, progress.samples) == (2, 2, 6, 32)
+
+
+def test_one_state_is_kept_and_it_is_whole(train, spec_of):
+    sink = train(spec_of())
+    states = list((sink.folder / "state").iterdir())
+    assert [state.name for state in states] == [f"step-{3 * STEPS:08d}-0004"]
+    assert read_progress(states[0]).finished
+
+
+def test_a_state_that_was_not_finished_writing_is_not_seen(tmp_path):
+    (tmp_path / ".step-00000009-0001.partial").mkdir()
+    assert newest_state(tmp_path) is None
+    (tmp_path / "step-00000004-0001").mkdir()
+    (tmp_path / "step-00000008-0002").mkdir()
+    assert newest_state(tmp_path).name == "step-00000008-0002"
