@@ -13,11 +13,10 @@ from harness.errors import HarnessError
 from harness.estimate import Estimate, estimate
 from harness.execute.driver import Assessment, Outcome, assess, run_plan
 from harness.plan import Plan, PlannedTrial
-from harness.planning import build_plan
+from harness.planning import plan_suite
 from harness.provenance import available_cpus
 from harness.store.read import StoreReader, open_store
 from harness.store.write import create_store
-from harness.suite import load_suite
 
 if TYPE_CHECKING:
     from harness.execute.base import Executor, Listener
@@ -96,7 +95,7 @@ def prepare(
     Raises:
         HarnessError: everything that is wrong with the suite.
     """
-    plan = build_plan(load_suite(suite, profile=profile, overrides=overrides, seeds=seeds), only=only)
+    plan = plan_suite(suite, profile=profile, overrides=overrides, seeds=seeds, only=only)
     root = Path(store).expanduser().resolve()
     return Prepared(plan, root, assess(plan, StoreReader(root), fresh=fresh), cpus or available_cpus())
 
@@ -131,7 +130,6 @@ def execute(
             assessment=prepared.assessment,
             listener=listener,
             cache=cache_folder(),
-            cpus=prepared.cpus,
         )
     finally:
         if workers is not None:

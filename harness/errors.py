@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class HarnessError(Exception):
@@ -47,7 +48,9 @@ class Problem:
 class SuiteError(HarnessError):
     """Every mistake found in a suite, in the order of the file."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, rest: Any = None) -> None:
+        self.rest = rest
+        """What could be read all the same (a `LoadedSuite`), so that all mistakes are found at once."""
         distinct = list(dict.fromkeys(problems))
         self.problems = sorted(distinct, key=lambda problem: problem.position)
         count = len(self.problems)

@@ -92,6 +92,6 @@ class Plan(Frozen):
         return None
 
 
-def find_metric(metrics: Mapping[str, MetricInfo], name: str) -> str | None:
-    """Return the recorded name of a metric, which for random features ends in `_rand`; none if unknown."""
-    return next((known for known in (name, f"{name}_rand") if known in metrics), None)
+def recorded_name(metrics: Mapping[str, MetricInfo], name: str) -> str:
+    """Return the name that a metric is recorded under: with random features it ends in `_rand`."""
+    return next((known for known in (name, f"{name}_rand") if known in metrics), name)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.ablate import DESIGNS, Configuration, Patch, Step, differences
 from harness.config import MetricInfo, TrialSpec
 from harness.document import dotted, split_path
 from harness.errors import HarnessError, Problem, SuiteError, did_you_mean
-from harness.plan import Plan, PlannedTrial, Variant, find_metric
+from harness.plan import Plan, PlannedTrial, Variant, recorded_name
 from harness.registry import UnknownNameError, registry
 from harness.specify import specify
-from harness.suite import Factor, Level, LoadedSuite, Suite, only_filter
+from harness.suite import Factor, Level, LoadedSuite, Suite, load_suite, only_filter
 from harness.validation import Mistake, Mistakes
 
 
@@ -28,6 +29,33 @@ class _Candidate:
     changed_by: tuple[str, ...]
 
 
+def plan_suite(
+    path: Path | str,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    seeds: int | None = None,
+    only: Sequence[str] = (),
+) -> Plan:
+    """Read a suite file and plan it; the arguments are those of `load_suite` and `build_plan`.
+
+    Raises:
+        SuiteError: everything that is wrong, in the form of the file and in what it asks for.
+        HarnessError: there is no such file, or `only` names no factor or level of the suite.
+    """
+    try:
+        loaded = load_suite(path, profile=profile, overrides=overrides, seeds=seeds)
+    except SuiteError as error:
+        if error.rest is None:
+            raise
+        try:
+            build_plan(error.rest)
+        except SuiteError as more:
+            raise SuiteError([*error.problems, *more.problems]) from None
+        raise
+    return build_plan(loaded, only=only)
+
+
 def build_plan(loaded: LoadedSuite, *, only: Sequence[str] = ()) -> Plan:
     """Expand a suite into variants and trials, every configuration checked.
 
@@ -36,29 +64,43 @@ def build_plan(loaded: LoadedSuite, *, only: Sequence[str] = ()) -> Plan:
         only: texts FACTOR=LEVEL; the variants of these levels and the reference are kept.
 
     Raises:
-        SuiteError: everything that is wrong with the base and with every level.
+        SuiteError: everything that is wrong with the base, the levels and the claims.
         HarnessError: `only` names no factor or level of the suite.
     """
     suite = loaded.suite
-    factors = {factor.factor: factor for factor in suite.vary}
-    kept = only_filter(only, factors)
+    kept = only_filter(only, {factor.factor: factor for factor in suite.vary})
     task = _task(loaded)
     candidates = _candidates(loaded)
-    specs = _specify_all(loaded, candidates)
+    specs, problems = _specify_all(loaded, candidates)
+    metrics = _metrics(task, specs)
+    if specs:
+        problems += _metric_problems(loaded, metrics)
+    problems += _claim_problems(loaded, candidates)
+    if problems:
+        raise SuiteError(problems)
     variants = [
         candidate.variant
         for candidate in candidates
         if candidate.factor is None or not kept or _is_kept(candidate.variant, kept)
     ]
-    metrics = _metrics(task, specs)
-    primary_metric = find_metric(metrics, suite.primary_metric) or suite.primary_metric
-    specs = {name: spec.model_copy(update={"primary_metric": primary_metric}) for name, spec in specs.items()}
-    problems = [*_metric_problems(loaded, metrics), *_claim_problems(loaded, metrics, candidates)]
-    if problems:
-        raise SuiteError(problems)
+    return _plan(loaded, variants, specs, metrics)
+
+
+def _plan(
+    loaded: LoadedSuite,
+    variants: Sequence[Variant],
+    specs: Mapping[str, TrialSpec],
+    metrics: Mapping[str, MetricInfo],
+) -> Plan:
+    suite = loaded.suite
     names = {variant.name for variant in variants}
     claims = [claim for claim in suite.claims if {claim.expect.of, claim.expect.versus} <= names]
     left_out = len(suite.claims) - len(claims)
+    primary_metric = recorded_name(metrics, suite.primary_metric)
+    chosen = [
+        (variant.name, specs[variant.name].model_copy(update={"primary_metric": primary_metric}))
+        for variant in variants
+    ]
     return Plan(
         suite=suite.suite,
         suite_hash=loaded.suite_hash,
@@ -67,14 +109,14 @@ def build_plan(loaded: LoadedSuite, *, only: Sequence[str] = ()) -> Plan:
         task=suite.task,
         profile=loaded.profile,
         primary_metric=primary_metric,
-        metrics=metrics,
-        loss_terms=tuple(dict.fromkeys(term for variant in variants for term in specs[variant.name].loss)),
+        metrics=dict(metrics),
+        loss_terms=tuple(dict.fromkeys(term for _, spec in chosen for term in spec.loss)),
         reference=variants[0].name,
         variants=tuple(variants),
         seeds=suite.seeds,
-        trials=tuple(_trials([(variant.name, specs[variant.name]) for variant in variants], suite.seeds)),
+        trials=tuple(_trials(chosen, suite.seeds)),
         claims=tuple(claims),
-        margins={find_metric(metrics, name) or name: margin for name, margin in suite.margins.items()},
+        margins={recorded_name(metrics, name): margin for name, margin in suite.margins.items()},
         resources=suite.resources,
         report=suite.report,
         notes=(f"{left_out} of {len(suite.claims)} claims name variants that --only left out",)
@@ -176,8 +218,10 @@ def _varied(
     return _Candidate(variant, step.configuration, index, step.changed_by)
 
 
-def _specify_all(loaded: LoadedSuite, candidates: Sequence[_Candidate]) -> dict[str, TrialSpec]:
-    """Return the specification of every variant, for seed 0."""
+def _specify_all(
+    loaded: LoadedSuite, candidates: Sequence[_Candidate]
+) -> tuple[dict[str, TrialSpec], list[Problem]]:
+    """Return the specification of every sound variant, for seed 0, and what is wrong with the others."""
     suite = loaded.suite
     specs: dict[str, TrialSpec] = {}
     problems: list[Problem] = []
@@ -188,9 +232,7 @@ def _specify_all(loaded: LoadedSuite, candidates: Sequence[_Candidate]) -> dict[
             )
         except Mistakes as found:
             problems += [_blame(loaded, candidate, mistake) for mistake in found.mistakes]
-    if problems:
-        raise SuiteError(problems)
-    return specs
+    return specs, problems
 
 
 def _blame(loaded: LoadedSuite, candidate: _Candidate, mistake: Mistake) -> Problem:
@@ -238,14 +280,12 @@ def _metric_problems(loaded: LoadedSuite, metrics: Mapping[str, MetricInfo]) -> 
         [
             Mistake(path, f"no metric '{name}'{did_you_mean(name, metrics)}", of_key)
             for path, name, of_key in asked
-            if find_metric(metrics, name) is None
+            if recorded_name(metrics, name) not in metrics
         ]
     )
 
 
-def _claim_problems(
-    loaded: LoadedSuite, metrics: Mapping[str, MetricInfo], candidates: Sequence[_Candidate]
-) -> list[Problem]:
+def _claim_problems(loaded: LoadedSuite, candidates: Sequence[_Candidate]) -> list[Problem]:
     names = [candidate.variant.name for candidate in candidates]
     mistakes: list[Mistake] = []
     for index, claim in enumerate(loaded.suite.claims):

@@ -196,21 +196,38 @@ def load_suite(
         SuiteError: everything that is wrong, with file, line and column.
         HarnessError: there is no such file.
     """
-    file = catalog.find_suite(str(path))
-    document = read_document(file)
+    document = _merged_document(path, profile, overrides, seeds)
+    try:
+        return LoadedSuite(check(Suite, document.value), document, profile)
+    except Mistakes as found:
+        problems = _located(document, found.mistakes)
+        rest = _without(document, found.mistakes)
+    raise SuiteError(problems, rest=None if rest is None else LoadedSuite(rest, document, profile))
+
+
+def _merged_document(
+    path: Path | str, profile: str | None, overrides: Sequence[str], seeds: int | None
+) -> Document:
+    document = read_document(catalog.find_suite(str(path)))
     if not isinstance(document.value, dict):
-        raise SuiteError(
-            [Problem(document.position(()), "", "a suite is a mapping, such as `suite: my_study`")]
-        )
+        message = "a suite is a mapping that begins like `suite: my_study`"
+        raise SuiteError([Problem(document.position(()), "", message)])
     _include_ablations(document)
     _apply_profile(document, profile)
     for text in [*overrides, *([f"seeds={seeds}"] if seeds is not None else [])]:
         _apply_override(document, text)
+    return document
+
+
+def _without(document: Document, mistakes: Sequence[Mistake]) -> Suite | None:
+    """Return the suite without its wrong top-level settings, to look for further mistakes in the rest."""
+    wrong = {mistake.path[0] for mistake in mistakes if mistake.path}
+    if "vary" in wrong:
+        wrong.add("claims")  # they name variants that are not known now
     try:
-        suite = check(Suite, document.value)
-    except Mistakes as found:
-        raise SuiteError(_located(document, found.mistakes)) from None
-    return LoadedSuite(suite, document, profile)
+        return check(Suite, {key: value for key, value in document.value.items() if key not in wrong})
+    except Mistakes:
+        return None
 
 
 def _include_ablations(document: Document) -> None:

@@ -121,8 +121,9 @@ def conclude(record: RunRecord, written: WrittenReport, console: Console) -> Non
         line = Text("✗ failed       ", style="red")
         line.append(f" {trial['variant']} seed {trial['seed']}", style="default")
         console.print(line.append(f"   {trial['error_class']}: {first_line}", style="dim"))
+    width = console.width if console.is_terminal else sys.maxsize
     for result in judge_claims(record):
-        console.print(_verdict_line(result.verdict, result.claim.says, result.reason))
+        console.print(_verdict_line(result.verdict, result.claim.says, result.reason, width))
     console.print(f"report  {_short(written.html)}")
 
 
@@ -178,7 +179,7 @@ def _progress_table(board: Board) -> Table:
             variant.title,
             f"{len(done)}/{len(trials)} {state}",
             f"{max(trial.epoch for trial in shown)}/{epochs}" if shown else "",
-            _spread(info, [trial.value for trial in shown if trial.value is not None]),
+            _mean(info, [trial.value for trial in shown if trial.value is not None]),
             format_duration(sum(trial.seconds for trial in trials)) if shown else "",
         )
     return table
@@ -217,13 +218,14 @@ def _plain_line(board: Board, event: Event) -> str | None:
     )
 
 
-def _verdict_line(verdict: str, says: str, reason: str) -> Text:
-    """Return one claim's answer: sign, verdict, claim, numbers."""
+def _verdict_line(verdict: str, says: str, reason: str, width: int) -> Text:
+    """Return one claim's answer; its numbers go to the next line where the first has no room for them."""
     sign, colour = SIGNS[verdict]
     line = Text()
     line.append(f"{sign} {verdict:<13}", style=colour)
     line.append(f" {says}")
-    line.append(f"   {reason}", style="dim")
+    fits = len(line) + 3 + len(reason) <= width
+    line.append(f"   {reason}" if fits else f"\n{'':16}{reason}", style="dim")
     return line
 
 
@@ -242,8 +244,9 @@ def _screen(board: Board) -> Table:
     screen.add_row(_progress_table(board))
     running = sum(trial.state == "running" for trial in board.trials.values())
     seconds = board.remaining_seconds()
-    left = "" if seconds is None else f", about {format_duration(seconds)} left"
-    screen.add_row(Text(f"  {running} of {board.slots} slots busy{left}", style="dim"))
+    if running:
+        left = "" if seconds is None else f", about {format_duration(seconds)} left"
+        screen.add_row(Text(f"  {running} of {board.slots} slots busy{left}", style="dim"))
     return screen
 
 
@@ -255,14 +258,8 @@ def _plain(value: object) -> str:
     return "removed" if value is None else f"{value}"
 
 
-def _spread(info: MetricInfo, values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    mean = sum(values) / len(values)
-    text = format_number(info, mean)
-    if len(values) > 1:
-        text += f" ± {format_number(info, (max(values) - min(values)) / 2)}"
-    return text
+def _mean(info: MetricInfo, values: Sequence[float]) -> str:
+    return format_number(info, sum(values) / len(values)) if values else ""
 
 
 def _short(path: Path) -> str:

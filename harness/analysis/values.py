@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.analysis.record import Record
 from harness.analysis.stats import Floats
 from harness.errors import HarnessError, did_you_mean
-from harness.plan import Plan, find_metric
+from harness.plan import Plan, recorded_name
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def resolve_metric(plan: Plan, name: str) -> str:
     Raises:
         HarnessError: the run records neither.
     """
-    found = find_metric(plan.metrics, name)
-    if found is None:
+    found = recorded_name(plan.metrics, name)
+    if found not in plan.metrics:
         raise HarnessError(f"the run records no metric '{name}'{did_you_mean(name, plan.metrics)}")
     return found
 

@@ -30,6 +30,8 @@ class TrialTask:
     cache: str
     """Absolute path of the folder for data sets."""
     threads: int
+    gpus: float
+    """GPUs that the trial was allotted; with 0 it computes on the CPU whatever the machine has."""
     resume_attempt: int | None = None
     """The attempt whose newest state this one goes on from; none for a fresh start."""
 
@@ -85,6 +87,10 @@ class Executor(Protocol):
     """
 
     name: str
+    cpus: int
+    """CPUs that trials can use."""
+    gpus: int
+    """GPUs that trials can use."""
 
     def slots(self, resources: Resources) -> int:
         """Return how many trials can run at once."""

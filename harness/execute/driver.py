@@ -20,7 +20,7 @@ from harness.execute.base import Executor, Listener, TrialTask
 from harness.plan import Plan, PlannedTrial
 from harness.provenance import code_hash, git_state, host_name, versions
 from harness.store.read import StoreReader
-from harness.store.write import Run, StoreWriter
+from harness.store.write import Attempt, Run, StoreWriter
 from harness.train.progress import newest_state
 
 LARGEST_LOSSES = 3  # times that a trial may lose its process before it counts as its own failure
@@ -92,8 +92,6 @@ def run_plan(
     assessment: Assessment,
     listener: Listener,
     cache: Path,
-    cpus: int,
-    gpus: int = 0,
 ) -> Outcome:
     """Run what a plan lacks, and return how that ended; `executor` may be none where nothing is missing.
 
@@ -104,10 +102,11 @@ def run_plan(
     assert executor is not None or not missing
     if executor is not None and executor.slots(plan.resources) < 1:
         raise HarnessError(
-            f"a trial asks for {plan.resources.cpus} CPUs and {plan.resources.gpus:g} GPUs, "
-            "which this machine does not have; set resources.cpus and resources.gpus"
+            f"a trial asks for {plan.resources.cpus} CPUs and {plan.resources.gpus:g} GPUs, there are "
+            f"{executor.cpus} and {executor.gpus}; try --set resources.cpus=N and --set resources.gpus=N"
         )
-    run = _new_run(plan, assessment, executor, cpus=cpus, gpus=gpus)
+    _bury_the_dead(store)
+    run = _new_run(plan, assessment, executor)
     store.write_run(run)
     attempts = dict(assessment.attempts)
     losses: dict[str, int] = {}
@@ -128,7 +127,35 @@ def run_plan(
     return outcome
 
 
-def _new_run(plan: Plan, assessment: Assessment, executor: Executor | None, *, cpus: int, gpus: int) -> Run:
+def _bury_the_dead(store: StoreWriter) -> None:
+    """Mark runs, and their attempts, whose driver died on this machine without a word."""
+    reader = StoreReader(store.root)
+    dead = set()
+    for row in reader.runs.to_pylist():
+        if row["status"] == "running" and row["host"] == host_name() and not _is_alive(row["pid"]):
+            dead.add(row["run_id"])
+            store.write_run(Run(**row).ended_as("lost"))
+    if not dead:
+        return
+    for row in reader.attempts.to_pylist():
+        if row["status"] == "running" and row["run_id"] in dead:
+            attempt = Attempt.from_row(row)
+            attempt.status, attempt.error_class = "lost", "DriverLost"
+            attempt.error, attempt.ended = "the driver of the run died", datetime.now(UTC)
+            store.write_attempt(attempt)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _new_run(plan: Plan, assessment: Assessment, executor: Executor | None) -> Run:
     started = datetime.now(UTC)
     commit, dirty = git_state(Path.cwd())
     return Run(
@@ -143,8 +170,8 @@ def _new_run(plan: Plan, assessment: Assessment, executor: Executor | None, *, c
         started=started,
         ended=None,
         executor=executor.name if executor else "none",
-        cpus=cpus,
-        gpus=gpus,
+        cpus=executor.cpus if executor else 0,
+        gpus=executor.gpus if executor else 0,
         command=" ".join(["harness", *sys.argv[1:]]),
         git_commit=commit,
         git_dirty=dirty,
@@ -177,6 +204,7 @@ def _task(
         store=str(store.root),
         cache=str(cache),
         threads=plan.resources.cpus,
+        gpus=plan.resources.gpus,
         resume_attempt=resume_attempt,
     )
 

@@ -151,8 +151,6 @@ def _worker_environment(slot: int, resources: Resources) -> dict[str, str]:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(index) for index in range(first + count)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[first : first + count])
-    else:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment
 
 

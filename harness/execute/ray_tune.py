@@ -18,7 +18,7 @@ from typing import Any
 # Set before ray is imported: it reads them then.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # the driver answers Ctrl-C, through the store
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # results are kept in the store
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the worker hides GPUs itself
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever the verbosity
 
@@ -53,12 +53,14 @@ class RayExecutor:
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise HarnessError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
+        total = ray.cluster_resources()
+        self.cpus = int(total.get("CPU", 0))
+        self.gpus = int(total.get("GPU", 0))
 
     def slots(self, resources: Resources) -> int:
         """Return how many trials can run at once."""
-        total = ray.cluster_resources()
-        by_cpu = int(total.get("CPU", 0) // resources.cpus)
-        by_gpu = int(total.get("GPU", 0) / resources.gpus) if resources.gpus else by_cpu
+        by_cpu = self.cpus // resources.cpus
+        by_gpu = int(self.gpus / resources.gpus) if resources.gpus else by_cpu
         return min(by_cpu, by_gpu)
 
     def run(self, tasks: Sequence[TrialTask], resources: Resources, listener: Listener) -> None:

@@ -115,6 +115,8 @@ def execute_attempt(task: TrialTask, emit: Callable[[Event], None]) -> str:
     Raises:
         StoreError: the store cannot be written.
     """
+    if not task.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     sink = StoreSink(task, emit)
     if sink.stop_requested():
         return "interrupted"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from harness.errors import HarnessError, did_you_mean
 from harness.store.read import open_store
@@ -17,7 +17,15 @@ from harness.store.read import open_store
 FORMATS = ("table", "csv", "json")
 
 
-def query_store(sql: str, store: Path | str) -> pa.Table:
+@dataclass(frozen=True)
+class Answer:
+    """Rows of a query, as Python values."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query_store(sql: str, store: Path | str) -> Answer:
     """Return the result of a DuckDB statement over the store's tables.
 
     The statement sees the tables alone: it can read and write no file.
@@ -28,16 +36,17 @@ def query_store(sql: str, store: Path | str) -> pa.Table:
     tables = open_store(store).tables()
     connection = duckdb.connect(":memory:", config={"enable_external_access": "false"})
     with connection:
+        connection.execute("set TimeZone = 'UTC'")
         for name, table in tables.items():
             connection.register(name, table)
         try:
-            answer = connection.sql(sql)
+            found = connection.sql(sql)
+            rows = found.fetchall() if found is not None else None
         except duckdb.Error as error:
             raise HarnessError(f"the query failed: {error}\ntables are {', '.join(tables)}") from None
-        if answer is None:
-            raise HarnessError("the statement gives no rows; ask with SELECT")
-        result: pa.Table = answer.to_arrow_table()
-    return result
+    if found is None or rows is None:
+        raise HarnessError("the statement gives no rows; ask with SELECT")
+    return Answer(list(found.columns), rows)
 
 
 def print_query(sql: str, store: Path | str, format_: str) -> None:
@@ -48,28 +57,26 @@ def print_query(sql: str, store: Path | str, format_: str) -> None:
     """
     if format_ not in FORMATS:
         raise HarnessError(f"no format '{format_}'{did_you_mean(format_, FORMATS)}")
-    result = query_store(sql, store)
-    rows = result.to_pylist()
+    answer = query_store(sql, store)
     if format_ == "json":
-        print(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        records = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+        print(json.dumps(records, indent=2, ensure_ascii=False, default=str))
     elif format_ == "csv":
-        writer = csv.DictWriter(sys.stdout, fieldnames=result.column_names)
-        writer.writeheader()
-        writer.writerows(rows)
+        csv.writer(sys.stdout).writerows([answer.columns, *answer.rows])
     else:
-        _print_table(result.column_names, rows)
+        _print_table(answer)
 
 
-def _print_table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+def _print_table(answer: Answer) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="dim")
-    for column in columns:
-        numeric = bool(rows) and all(isinstance(row[column], (int, float)) for row in rows)
+    for index, column in enumerate(answer.columns):
+        numeric = bool(answer.rows) and all(isinstance(row[index], (int, float)) for row in answer.rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if row[column] is None else str(row[column])) for column in columns))
+    for row in answer.rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
     console.print(table)

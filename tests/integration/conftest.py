@@ -1,7 +1,7 @@
 import pytest
 
+from harness.testing.tiny import TINY
 from tests.support.harness_process import HarnessProcess
-from tests.support.tiny import TINY
 
 # Long enough to be killed in the middle, short enough to be done in seconds.
 LONGER = (

@@ -53,6 +53,7 @@ def test_a_killed_driver_goes_on_where_it_stopped(executor, suite, undisturbed, 
     ]
     resumed = [row for row in after if row["resumed_from"] is not None]
     assert resumed
+    assert {row["status"] for row in after} == {"complete", "lost"}
     assert all(row["attempt"] == 2 for row in resumed)
 
 

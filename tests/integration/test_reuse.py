@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.store.write import create_store
+from harness.testing.tiny import TINY
 from tests.support.harness_process import HARNESS, HarnessProcess, attempts
-from tests.support.tiny import TINY
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tiny import TINY
+from harness.testing.tiny import TINY
 
 HARNESS = str(Path(sys.executable).parent / "harness")
 IMPORTED = """
@@ -72,15 +72,21 @@ def test_plan_names_what_differs_the_count_and_the_time(write_suite, tmp_path):
     assert "timed steps on this machine" in result.stdout
 
 
-def test_a_wrong_suite_is_refused_with_every_mistake_and_no_traceback(write_suite, tmp_path):
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_wrong_suite_is_refused_with_every_mistake_and_no_traceback(command, write_suite, tmp_path):
     text = TINY.replace("conditional_unet", "conditional_unnet").replace("epochs: 3", "epochs: x")
     path = write_suite(text.replace("seeds: 2", "sedes: 2"))
     result = subprocess.run(
-        [HARNESS, "run", str(path), "--store", str(tmp_path / "s")], capture_output=True, text=True
+        [HARNESS, command, str(path), "--store", str(tmp_path / "s")], capture_output=True, text=True
     )
     assert result.returncode == 2
     assert result.stdout == ""
-    assert f"{path}:19:1  sedes: no such setting; did you mean 'seeds'?" in result.stderr
+    assert result.stderr.splitlines() == [
+        f"{path}:7:17  base.model.name: no model 'conditional_unnet'; did you mean 'conditional_unet'?",
+        f'{path}:11:19  base.train.epochs: should be a valid integer, got "x"',
+        f"{path}:19:1  sedes: no such setting; did you mean 'seeds'?",
+        "3 errors, nothing was started",
+    ]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "s").exists()
 

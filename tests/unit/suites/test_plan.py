@@ -4,14 +4,14 @@ import pytest
 
 from harness.errors import HarnessError, SuiteError
 from harness.plan import Plan
-from harness.planning import build_plan
+from harness.planning import build_plan, plan_suite
 from harness.specify import respecify
 from harness.suite import load_suite
-from tests.support.tiny import TINY
+from harness.testing.tiny import TINY
 
 
 def plan_of(write_suite, text=TINY, *, only=(), **options):
-    return build_plan(load_suite(write_suite(text), **options), only=only)
+    return plan_suite(write_suite(text), only=only, **options)
 
 
 def messages(write_suite, text, **options):
@@ -228,6 +228,26 @@ def test_a_mistake_is_named_with_its_place_and_the_way_out(write_suite, old, new
     assert old in TINY
     found = messages(write_suite, TINY.replace(old, new))
     assert any(expected in line for line in found), found
+
+
+def test_mistakes_of_form_and_of_content_are_named_together(write_suite):
+    text = TINY.replace("direction: better", "direction: upward").replace("{mse: 1.0}", "{mze: 1.0}")
+    text = text.replace("task: colorization", "task: colorization\nsede: 3").replace(
+        "delta_e\nbase", "delta\nbase"
+    )
+    assert [line.partition("  ")[2] for line in messages(write_suite, text)] == [
+        "sede: no such setting; did you mean 'seeds'?",
+        "base.loss.mze: no loss 'mze'; did you mean 'mse'?",
+        "claims[0].expect.direction: expected 'better', 'worse' or 'equivalent', got \"upward\"",
+    ]
+
+
+def test_claims_are_checked_beside_the_base(write_suite):
+    text = TINY.replace("epochs: 3", "epochs: 0").replace("versus: l1", "versus: nobody")
+    assert [line.partition("  ")[2].partition(":")[0] for line in messages(write_suite, text)] == [
+        "base.train.epochs",
+        "claims[0].expect.versus",
+    ]
 
 
 @pytest.mark.parametrize(

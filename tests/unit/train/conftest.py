@@ -4,9 +4,9 @@ import torch
 from harness.planning import build_plan
 from harness.specify import respecify
 from harness.suite import load_suite
+from harness.testing.tiny import TINY
 from harness.train.trial import run_trial
 from tests.support.memory_sink import MemorySink
-from tests.support.tiny import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,70 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from harness.api import prepare
+from harness.execute.base import Ended, EpochDone, Started
+from harness.terminal import Board, showing
+from harness.testing.tiny import TINY
+
+
+@pytest.fixture
+def prepared(write_suite, tmp_path):
+    return prepare(write_suite(TINY), store=tmp_path / "store", cpus=2)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that the test sets."""
+    now = [100.0]
+    monkeypatch.setattr("harness.terminal.time.monotonic", lambda: now[0])
+    return now
+
+
+def screen(board):
+    """Return what a terminal of 90 columns shows in the end."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=90, height=20, color_system=None)
+    with showing(board, console):
+        pass
+    return console.file.getvalue()
+
+
+def test_the_table_shows_state_epoch_metric_and_time_left(prepared, clock):
+    board = Board.of(prepared)
+    first, second = prepared.plan.trials[0].id, prepared.plan.trials[1].id
+    board.take(Started(first))
+    board.take(Started(second))
+    clock[0] += 6.0
+    for epoch, value in ((1, 50.0), (2, 40.0), (3, 30.125)):
+        board.take(EpochDone(first, epoch, value))
+    board.take(Ended(first))
+    board.take(EpochDone(second, 1, 44.0))
+    shown = screen(board)
+    assert "1/2 waiting" in shown  # mse: one seed done, the other one not begun
+    assert "3/3" in shown
+    assert "30.12" in shown
+    assert "0/2 running" in shown
+    assert "1/3" in shown
+    assert "1 of 2 slots busy" in shown
+    # 4 epochs took 12 s of two slots; 14 of 18 epochs are left: 14 * 3 s / 2
+    assert board.remaining_seconds() == pytest.approx(21.0)
+    assert "about 21 s left" in shown
+
+
+def test_at_first_no_time_is_guessed(prepared):
+    board = Board.of(prepared)
+    assert board.remaining_seconds() is None
+    assert "left" not in screen(board)
+
+
+def test_elsewhere_a_line_is_printed_for_each_trial_that_ends(prepared, clock):
+    board = Board.of(prepared)
+    console = Console(file=io.StringIO(), width=200)
+    trial = prepared.plan.trials[1].id
+    with showing(board, console) as listener:
+        listener(Started(trial))
+        clock[0] += 2.5
+        listener(EpochDone(trial, 3, 41.5))
+        listener(Ended(trial))
+    assert console.file.getvalue() == "[1/6] l1 seed 0  epoch 3/3  ΔE 41.50  2.5 s\n"
