@@ -1,3 +1,34 @@
-"""Ablation studies and benchmarks for vision: plan, run, keep and judge."""
+"""Ablation studies and benchmarks for vision: plan, run, keep and judge.
+
+The functions that the commands call are here too: `run`, `report`, `open_store`,
+`load_suite`, `build_plan`. Each is imported when first used, so that `import harness`
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import report, run
+    from harness.planning import build_plan
+    from harness.store.read import open_store
+    from harness.suite import load_suite
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "build_plan", "load_suite", "open_store", "report", "run"]
+
+_HOMES = {
+    "build_plan": "harness.planning",
+    "load_suite": "harness.suite",
+    "open_store": "harness.store.read",
+    "report": "harness.api",
+    "run": "harness.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harness' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -10,12 +10,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from harness.errors import StoreError
 from harness.execute.base import Ended, Event, Listener, Started, TrialTask
 from harness.provenance import available_cpus
 from harness.suite import Resources
@@ -140,7 +142,11 @@ def _serve(connection: Connection) -> None:
         if task is None:
             return
         connection.send(Started(task.trial_id))
-        connection.send(execute_attempt(task, connection.send))
+        try:
+            status = execute_attempt(task, connection.send)
+        except StoreError as error:  # there is nowhere to record it: the driver sees that this process died
+            sys.exit(f"a worker ends: {error}")
+        connection.send(status)
 
 
 def _worker_environment(slot: int, resources: Resources) -> dict[str, str]:

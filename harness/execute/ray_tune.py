@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 # Set before ray is imported: it reads them then.
@@ -22,6 +24,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the worker h
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever the verbosity
 
+if (Path.home() / ".ray" / "auth_token").is_file():
+    # From 2.59 on Ray starts clusters with this token, but offers it to a running one only when asked to.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
 import ray
 from ray import tune
 
@@ -30,6 +36,8 @@ from harness.execute.base import Ended, EpochDone, Event, Listener, Started, Tri
 from harness.suite import Resources
 
 log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
 
 
 class RayExecutor:
@@ -43,6 +51,8 @@ class RayExecutor:
     name = "ray"
 
     def __init__(self, *, address: str | None = None, cpus: int | None = None) -> None:
+        if address:
+            _require_listener(address)
         options: dict[str, Any] = {"address": address} if address else {"num_cpus": cpus, "address": "local"}
         try:
             ray.init(
@@ -101,6 +111,21 @@ def _attempt(config: dict[str, Any]) -> None:
         # The record is written; raising makes Tune replace this process, which may hold
         # memory, or a device in a broken state.
         raise TrialError(f"trial {task.trial_id} failed; its record is in the store")
+
+
+def _require_listener(address: str) -> None:
+    """Refuse an address of the form HOST:PORT where nobody listens; Ray itself would try for minutes.
+
+    Raises:
+        HarnessError: nobody listens there.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise HarnessError(f"cannot reach Ray at {address}: {error.strerror or error}") from error
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]  # ray is not type-checked here

@@ -206,4 +206,7 @@ def _tidy(text: str) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise HarnessError(f"cannot write the report: {path}: {error.strerror or error}") from error

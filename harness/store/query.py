@@ -41,12 +41,12 @@ def query_store(sql: str, store: Path | str) -> Answer:
             connection.register(name, table)
         try:
             found = connection.sql(sql)
-            rows = found.fetchall() if found is not None else None
+            answer = None if found is None else Answer(list(found.columns), found.fetchall())
         except duckdb.Error as error:
             raise HarnessError(f"the query failed: {error}\ntables are {', '.join(tables)}") from None
-    if found is None or rows is None:
+    if answer is None:
         raise HarnessError("the statement gives no rows; ask with SELECT")
-    return Answer(list(found.columns), rows)
+    return answer
 
 
 def print_query(sql: str, store: Path | str, format_: str) -> None:
