@@ -13,17 +13,21 @@ from harness.errors import HarnessError
 Configuration = dict[str, Any]
 
 
+class PatchError(HarnessError):
+    """A patch that does not fit the configuration."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        """The dotted path at fault."""
+
+
 @dataclass(frozen=True)
 class Patch:
     """What a level changes: first the drops, then the settings, by dotted path."""
 
     set: Mapping[str, Any] = field(default_factory=dict)
     drop: Sequence[str] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the patch changes nothing: a control level."""
-        return not self.set and not self.drop
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,16 @@ def apply_patch(configuration: Configuration, patch: Patch) -> Configuration:
     """Return the configuration with a patch applied; the one given stays as it was.
 
     Raises:
-        HarnessError: a path to drop is not there, or a path leads through a plain value.
+        PatchError: a path to drop is not there, or a path leads through a plain value.
     """
     patched = copy.deepcopy(configuration)
     for path in patch.drop:
         _drop(patched, path)
     for path, value in patch.set.items():
-        set_path(patched, split_path(path), copy.deepcopy(value))
+        try:
+            set_path(patched, split_path(path), copy.deepcopy(value))
+        except HarnessError as error:
+            raise PatchError(path, str(error)) from None
     return patched
 
 
@@ -95,10 +102,10 @@ def differences(base: Any, other: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _drop(configuration: Configuration, path: str) -> None:
-    *parents, last = split_path(path)
+    *parents, last = path.split(".")
     place: Any = configuration
     for key in parents:
         place = place.get(key) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
-        raise HarnessError(f"nothing to drop at {path}")
+        raise PatchError(path, f"nothing to drop at {path}")
     del place[last]

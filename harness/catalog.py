@@ -5,6 +5,7 @@ A project is a folder of the harness's own shape: `suites/`, `ablations/`, `repo
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,9 @@ from typing import Literal
 from harness.errors import HarnessError, did_you_mean
 
 Kind = Literal["suites", "ablations", "reports"]
+LONGEST_NAME = 100
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
+"""What may be part of a file name and of a command line."""
 
 
 def search_path(kind: Kind) -> list[Path]:
@@ -31,10 +35,11 @@ def find(kind: Kind, name: str) -> Path:
     Raises:
         HarnessError: there is none; the message suggests the nearest.
     """
-    for folder in search_path(kind):
-        file = folder / f"{name}.yaml"
-        if file.parent == folder and file.is_file():
-            return file
+    if re.fullmatch(NAME, name):
+        for folder in search_path(kind):
+            file = folder / f"{name}.yaml"
+            if file.is_file():
+                return file
     raise HarnessError(f"no '{name}' in {kind}{did_you_mean(name, names(kind))}")
 
 
@@ -45,7 +50,7 @@ def find_suite(text: str) -> Path:
     so that the same command works inside and outside the repository.
     """
     path = Path(text)
-    if path.is_file():
+    if len(path.name) <= LONGEST_NAME and path.is_file():
         return path
     if path.suffix in ("", ".yaml") and path.parent in (Path(), Path("suites")):
         return find("suites", path.stem)

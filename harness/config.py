@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from harness.canonical import content_hash
 
@@ -43,9 +43,9 @@ class LossConfig(Frozen):
 class TrainConfig(Frozen):
     """How long and how a trial trains."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=1_000_000)
     """Passes over the training set."""
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, le=1_000_000)
     """Samples of one optimizer step, over all processes and accumulation steps."""
     accumulation: int = Field(default=1, ge=1)
     """Micro-batches that one optimizer step is split into; must divide `batch_size`."""
@@ -63,6 +63,14 @@ class TrainConfig(Frozen):
     (seed, epoch, index): `hflip` and `vflip` mirror with probability one half."""
     determinism: Literal["strict", "warn", "off"] = "strict"
     """`strict` raises on an operation that does not repeat, `warn` names it, `off` asks for none."""
+
+    @field_validator("augment")
+    @classmethod
+    def _in_alphabetical_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse repeats, which would cancel out, and sort: the order does not change a picture."""
+        if len(set(names)) < len(names):
+            raise ValueError("each change once at most")
+        return tuple(sorted(names))
 
 
 class TrialSpec(Frozen):
@@ -116,14 +124,3 @@ class MetricInfo(Frozen):
     def improvement(self, difference: float) -> float:
         """Return `difference` with the sign turned so that positive is better."""
         return difference if self.direction == "higher" else -difference
-
-
-def json_ready(value: Any) -> Any:
-    """Return a pydantic model, or a container of them, as plain JSON values."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {key: json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(item) for item in value]
-    return value

@@ -22,7 +22,8 @@ from harness.errors import HarnessError, Position, Problem, SuiteError
 
 LARGEST = 200_000  # values in one file, aliases expanded
 DEEPEST = 64  # levels of nesting
-LONGEST = 4 << 20  # characters in one file
+LONGEST = 1 << 18  # characters in one file
+LARGEST_INTEGER = 2**63  # what a store can hold
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 DATE_TAG = "tag:yaml.org,2002:timestamp"  # YAML 1.2 has no dates: what looks like one is a word
 
@@ -32,8 +33,16 @@ Path_ = tuple[str | int, ...]
 class Document:
     """Plain nested values, and the position of each by its path."""
 
-    def __init__(self, value: Any, keys: dict[Path_, Position], values: dict[Path_, Position]) -> None:
+    def __init__(
+        self,
+        value: Any,
+        keys: dict[Path_, Position],
+        values: dict[Path_, Position],
+        problems: list[Problem],
+    ) -> None:
         self.value = value
+        self.problems = problems
+        """What had to be left out: keys given twice, tags, numbers that are not finite."""
         self._keys = keys
         self._values = values
 
@@ -64,6 +73,7 @@ class Document:
         kept = {key: place[key] for key in keep}
         place.clear()
         place.update({**other.value, **kept})
+        self.problems += other.problems
         for ours, theirs in ((self._keys, other._keys), (self._values, other._values)):
             for below, position in theirs.items():
                 if below and below[0] not in kept:
@@ -101,8 +111,15 @@ def dotted(path: Path_) -> str:
 
 
 def split_path(text: str) -> Path_:
-    """Return the path that a dotted text names."""
-    return tuple(text.split("."))
+    """Return the path that a dotted text names.
+
+    Raises:
+        HarnessError: it is deeper than a document may be.
+    """
+    parts = text.split(".")
+    if len(parts) > DEEPEST:
+        raise HarnessError(f"a path of {len(parts)} parts is too deep")
+    return tuple(parts)
 
 
 def read_document(path: Path, name: str | None = None) -> Document:
@@ -124,8 +141,10 @@ def read_document(path: Path, name: str | None = None) -> Document:
 def parse_document(text: str, name: str) -> Document:
     """Return the YAML `text` as a document; `name` stands for the file in messages.
 
+    What is more than plain data is left out and told of in the document's `problems`.
+
     Raises:
-        SuiteError: it is not YAML, or more than plain data.
+        SuiteError: it is not YAML, or too large.
     """
     if len(text) > LONGEST:
         raise SuiteError([Problem(Position(name, 1, 1), "", f"longer than {LONGEST} characters")])
@@ -148,7 +167,12 @@ def parse_value(text: str) -> Any:
     Raises:
         SuiteError: it is not YAML, or more than plain data.
     """
-    return parse_document(text, text).value if text.strip() else None
+    if not text.strip():
+        return None
+    document = parse_document(text, text)
+    if document.problems:
+        raise SuiteError(document.problems)
+    return document.value
 
 
 class _Reader:
@@ -164,9 +188,7 @@ class _Reader:
 
     def read(self, node: Node) -> Document:
         value = self.convert(node, ())
-        if self.problems:
-            raise SuiteError(self.problems)
-        return Document(value, self.keys, self.values)
+        return Document(value, self.keys, self.values, self.problems)
 
     def convert(self, node: Node, path: Path_) -> Any:
         self.count += 1
@@ -192,6 +214,9 @@ class _Reader:
                 self.refuse(key_node, path, "a key must be a word")
                 continue
             key = str(key_node.value)
+            if not _is_text(key):
+                self.refuse(key_node, path, "a key must be a word")
+                continue
             if key in seen:
                 self.refuse(key_node, (*path, key), f"the key '{key}' stands here twice")
                 continue
@@ -206,10 +231,10 @@ class _Reader:
             return self.refuse(node, path, f"'{node.value}' cannot be read: {error}")
         if isinstance(value, float) and not math.isfinite(value):
             return self.refuse(node, path, f"'{node.value}' is not a finite number")
-        if isinstance(value, str) and not value.isprintable() and any(map(_is_control, value)):
-            return self.refuse(node, path, "control characters are not allowed")
-        if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
-            return self.refuse(node, path, "half of a surrogate pair is not text")
+        if isinstance(value, int) and not -LARGEST_INTEGER <= value < LARGEST_INTEGER:
+            return self.refuse(node, path, "the number has more than 64 bits")
+        if isinstance(value, str) and not _is_text(value):
+            return self.refuse(node, path, "control characters and halves of surrogate pairs are not text")
         return value
 
     def refuse(self, node: Node, path: Path_, message: str) -> None:
@@ -219,5 +244,5 @@ class _Reader:
         return Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _is_control(sign: str) -> bool:
-    return unicodedata.category(sign) == "Cc" and sign not in "\n\t"
+def _is_text(value: str) -> bool:
+    return all(sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cs") for sign in value)

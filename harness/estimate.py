@@ -12,6 +12,7 @@ from harness.canonical import canonical_json
 from harness.plan import Plan, PlannedTrial
 from harness.specify import respecify
 from harness.store.read import StoreReader
+from harness.suite import Resources
 
 STARTUP_SECONDS = 12.0  # imports of the workers, and the report
 
@@ -40,22 +41,28 @@ def estimate(
     structures = {trial.id: _structure(trial) for trial in missing}
     known = _from_store(store)
     timed: dict[str, float] = {}
+    untimed: dict[str, str] = {}
     deadline = time.monotonic() + timing_seconds
     for trial in missing:
         structure = structures[trial.id]
-        if structure not in known and structure not in timed and time.monotonic() < deadline:
-            timed[structure] = _time(trial, threads=plan.resources.cpus)
+        if structure in {**known, **timed, **untimed} or time.monotonic() >= deadline:
+            continue
+        try:
+            timed[structure] = _time(trial, plan.resources)
+        except Exception as error:  # a plan is printed all the same; the trial itself will tell more
+            untimed[structure] = f"{type(error).__name__}: {error}".splitlines()[0]
     needed = set(structures.values())
     seconds = {structure: time for structure, time in {**timed, **known}.items() if structure in needed}
     if missing and not seconds:
-        return Estimate(None, {}, "nothing is known of trials like these")
+        reasons = "".join(f"; timing a step failed: {reason}" for reason in untimed.values())
+        return Estimate(None, {}, f"nothing is known of trials like these{reasons}")
     typical = sum(seconds.values()) / len(seconds) if seconds else 0.0
     by_trial = {trial_id: seconds.get(structure, typical) for trial_id, structure in structures.items()}
     wall = _schedule(list(by_trial.values()), slots) + STARTUP_SECONDS
     return Estimate(
         seconds=wall if missing else 0.0,
         trial_seconds=by_trial,
-        basis=_basis(needed, set(known), set(timed)),
+        basis=_basis(needed, set(known), set(timed), list(untimed.values())),
     )
 
 
@@ -75,12 +82,12 @@ def _from_store(store: StoreReader) -> dict[str, float]:
     return {structure: sum(values) / len(values) for structure, values in times.items()}
 
 
-def _time(trial: PlannedTrial, *, threads: int) -> float:
+def _time(trial: PlannedTrial, resources: Resources) -> float:
     from harness.train.calibrate import measure_pace  # imports torch
     from harness.train.sampler import steps_per_epoch
 
     spec = respecify(trial.spec)
-    pace = measure_pace(spec, threads=threads)
+    pace = measure_pace(spec, threads=resources.cpus, on_cpu=not resources.gpus)
     steps = steps_per_epoch(spec.data.train_size, spec.train.batch_size)
     images = spec.data.validation_size
     seconds: float = spec.train.epochs * (steps * pace.step_seconds + images * pace.image_seconds)
@@ -95,7 +102,7 @@ def _schedule(durations: Sequence[float], slots: int) -> float:
     return max(ends)
 
 
-def _basis(structures: set[str], known: set[str], timed: set[str]) -> str:
+def _basis(structures: set[str], known: set[str], timed: set[str], reasons: Sequence[str]) -> str:
     if not structures:
         return "nothing to run"
     parts = []
@@ -105,4 +112,5 @@ def _basis(structures: set[str], known: set[str], timed: set[str]) -> str:
         parts.append(f"{len(timed)} of {len(structures)} variants from timed steps on this machine")
     if rest := len(structures - known - timed):
         parts.append(f"{rest} taken as the mean of the others")
+    parts += [f"timing a step failed: {reason}" for reason in reasons]
     return ", ".join(parts)

@@ -74,6 +74,8 @@ class Plan(Frozen):
     """Metric -> largest difference that counts as equivalent, where the suite declares one."""
     resources: Resources
     report: ReportOptions
+    questions: dict[str, str] = Field(default_factory=dict)
+    """Factor -> what it is to find out, where the suite says so."""
     notes: tuple[str, ...] = ()
     """What a reader of this plan should know, for instance claims that `--only` left out."""
 

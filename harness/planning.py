@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.ablate import DESIGNS, Configuration, Patch, Step, differences
+from harness.catalog import search_path
 from harness.config import MetricInfo, TrialSpec
-from harness.document import dotted, split_path
-from harness.errors import HarnessError, Problem, SuiteError, did_you_mean
+from harness.document import Path_, dotted, split_path
+from harness.errors import Problem, SuiteError, did_you_mean
 from harness.plan import Plan, PlannedTrial, Variant, recorded_name
 from harness.registry import UnknownNameError, registry
 from harness.specify import specify
-from harness.suite import Factor, Level, LoadedSuite, Suite, load_suite, only_filter
+from harness.suite import LoadedSuite, Suite, load_suite, only_filter
 from harness.validation import Mistake, Mistakes
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A variant before its configuration is known to be right."""
-
-    variant: Variant
-    configuration: Configuration
-    factor: int | None
-    """Index of the factor that it belongs to; none for the reference."""
-    changed_by: tuple[str, ...]
+from harness.variants import Candidate, expand
 
 
 def plan_suite(
@@ -70,12 +59,16 @@ def build_plan(loaded: LoadedSuite, *, only: Sequence[str] = ()) -> Plan:
     suite = loaded.suite
     kept = only_filter(only, {factor.factor: factor for factor in suite.vary})
     task = _task(loaded)
-    candidates = _candidates(loaded)
+    candidates, mistakes = expand(suite)
     specs, problems = _specify_all(loaded, candidates)
     metrics = _metrics(task, specs)
-    if specs:
-        problems += _metric_problems(loaded, metrics)
-    problems += _claim_problems(loaded, candidates)
+    mistakes += [
+        *_report_mistakes(suite),
+        *_metric_mistakes(suite, metrics),
+        *(() if mistakes else _claim_mistakes(suite, [found.variant.name for found in candidates])),
+        *_label_mistakes(suite, task, specs),
+    ]
+    problems += loaded.problems(mistakes)
     if problems:
         raise SuiteError(problems)
     variants = [
@@ -83,23 +76,35 @@ def build_plan(loaded: LoadedSuite, *, only: Sequence[str] = ()) -> Plan:
         for candidate in candidates
         if candidate.factor is None or not kept or _is_kept(candidate.variant, kept)
     ]
-    return _plan(loaded, variants, specs, metrics)
+    return _plan(loaded, task, variants, specs, metrics)
 
 
 def _plan(
     loaded: LoadedSuite,
+    task: Any,
     variants: Sequence[Variant],
     specs: Mapping[str, TrialSpec],
     metrics: Mapping[str, MetricInfo],
 ) -> Plan:
     suite = loaded.suite
     names = {variant.name for variant in variants}
+    # A step whose predecessor --only left out is compared with the reference alone.
+    variants = [
+        variant if variant.previous in names else variant.model_copy(update={"previous": None})
+        for variant in variants
+    ]
     claims = [claim for claim in suite.claims if {claim.expect.of, claim.expect.versus} <= names]
     left_out = len(suite.claims) - len(claims)
     primary_metric = recorded_name(metrics, suite.primary_metric)
     chosen = [
-        (variant.name, specs[variant.name].model_copy(update={"primary_metric": primary_metric}))
+        (
+            variant.name,
+            spec.model_copy(
+                update={"primary_metric": recorded_name(task.metric_infos(spec), suite.primary_metric)}
+            ),
+        )
         for variant in variants
+        for spec in (specs[variant.name],)
     ]
     return Plan(
         suite=suite.suite,
@@ -119,6 +124,7 @@ def _plan(
         margins={recorded_name(metrics, name): margin for name, margin in suite.margins.items()},
         resources=suite.resources,
         report=suite.report,
+        questions={factor.factor: factor.question for factor in suite.vary if factor.question},
         notes=(f"{left_out} of {len(suite.claims)} claims name variants that --only left out",)
         if left_out
         else (),
@@ -132,94 +138,8 @@ def _task(loaded: LoadedSuite) -> Any:
         raise SuiteError(loaded.problems([Mistake(("task",), str(error))])) from None
 
 
-def _candidates(loaded: LoadedSuite) -> list[_Candidate]:
-    """Return the reference and then the variants of every factor, in the order of the suite."""
-    suite = loaded.suite
-    steps: list[tuple[int, Step]] = []
-    problems: list[Problem] = []
-    for index, factor in enumerate(suite.vary):
-        patches = {name: Patch(level.set, level.drop) for name, level in factor.levels.items()}
-        try:
-            steps += [(index, step) for step in DESIGNS[factor.design](suite.base, patches)]
-        except HarnessError as error:
-            problems += loaded.problems([Mistake(("vary", index, "levels"), str(error))])
-    if problems:
-        raise SuiteError(problems)
-    controls = {suite.vary[index].factor: step.level for index, step in steps if _same(suite, step)}
-    base_levels = {factor.factor: controls.get(factor.factor, "base") for factor in suite.vary}
-    varied = [(index, step) for index, step in steps if controls.get(suite.vary[index].factor) != step.level]
-    level_names = [step.level for _, step in varied]
-    reference = next(iter(controls.values()), "base")
-    candidates = [_reference(suite.vary, reference, controls, base_levels, suite.base)]
-    for index, step in varied:
-        factor = suite.vary[index]
-        ambiguous = level_names.count(step.level) > 1 or step.level == reference
-        candidates.append(_varied(index, factor, step, reference, ambiguous, base_levels, suite.base))
-    return candidates
-
-
-def _same(suite: Suite, step: Step) -> bool:
-    """Tell whether a step is the base itself: a control level, whether it is empty or says the same again."""
-    try:
-        base, varied = (
-            specify(configuration, task=suite.task, primary_metric=suite.primary_metric, seed=0)
-            for configuration in (suite.base, step.configuration)
-        )
-    except Mistakes:  # reported with their places later
-        return step.configuration == suite.base
-    return base == varied
-
-
-def _reference(
-    factors: Sequence[Factor],
-    name: str,
-    controls: Mapping[str, str],
-    levels: dict[str, str],
-    base: Configuration,
-) -> _Candidate:
-    written = next((f.levels[controls[f.factor]] for f in factors if f.factor in controls), Level())
-    variant = Variant(
-        name=name,
-        title=written.title or name,
-        levels=levels,
-        why=written.why,
-        reported=written.reported,
-        links=written.links,
-    )
-    return _Candidate(variant, base, None, ())
-
-
-def _varied(
-    index: int,
-    factor: Factor,
-    step: Step,
-    reference: str,
-    ambiguous: bool,
-    base_levels: Mapping[str, str],
-    base: Configuration,
-) -> _Candidate:
-    def name(level: str | None) -> str | None:
-        if level is None or level == base_levels[factor.factor]:
-            return reference if level is not None else None
-        return f"{factor.factor}={level}" if ambiguous else level
-
-    level = factor.levels[step.level]
-    variant = Variant(
-        name=name(step.level) or step.level,
-        title=level.title or (f"+ {step.level}" if step.previous else step.level),
-        levels={**base_levels, factor.factor: step.level},
-        factor=factor.factor,
-        previous=name(step.previous),
-        changes=differences(base, step.configuration),
-        why=level.why,
-        reported=level.reported,
-        links=level.links,
-    )
-    return _Candidate(variant, step.configuration, index, step.changed_by)
-
-
 def _specify_all(
-    loaded: LoadedSuite, candidates: Sequence[_Candidate]
+    loaded: LoadedSuite, candidates: Sequence[Candidate]
 ) -> tuple[dict[str, TrialSpec], list[Problem]]:
     """Return the specification of every sound variant, for seed 0, and what is wrong with the others."""
     suite = loaded.suite
@@ -232,10 +152,30 @@ def _specify_all(
             )
         except Mistakes as found:
             problems += [_blame(loaded, candidate, mistake) for mistake in found.mistakes]
-    return specs, problems
+    return _with_one_kind_of_weights(candidates, specs), problems
 
 
-def _blame(loaded: LoadedSuite, candidate: _Candidate, mistake: Mistake) -> Problem:
+def _with_one_kind_of_weights(
+    candidates: Sequence[Candidate], specs: dict[str, TrialSpec]
+) -> dict[str, TrialSpec]:
+    """Let `auto` mean `random` for all variants where the published weights of one are missing.
+
+    Otherwise one variant would record lpips and another lpips_rand, and nothing could be compared.
+    """
+    if len({spec.perceptual_weights for spec in specs.values()}) < 2:
+        return specs
+    automatic = {
+        candidate.variant.name
+        for candidate in candidates
+        if candidate.configuration.get("perceptual_weights", "auto") == "auto"
+    }
+    return {
+        name: spec.model_copy(update={"perceptual_weights": "random"}) if name in automatic else spec
+        for name, spec in specs.items()
+    }
+
+
+def _blame(loaded: LoadedSuite, candidate: Candidate, mistake: Mistake) -> Problem:
     """Place a mistake where the value was written: in the level that set it, else in the base."""
     if candidate.factor is not None:
         factor = loaded.suite.vary[candidate.factor]
@@ -265,42 +205,56 @@ def _metrics(task: Any, specs: Mapping[str, TrialSpec]) -> dict[str, MetricInfo]
     return metrics
 
 
-def _metric_problems(loaded: LoadedSuite, metrics: Mapping[str, MetricInfo]) -> list[Problem]:
-    suite = loaded.suite
-    asked = [
+def _report_mistakes(suite: Suite) -> Iterator[Mistake]:
+    """Yield a template that nobody has: a run must not train first and fail then."""
+    folders = search_path("reports")
+    templates = {entry.name for folder in folders for entry in folder.iterdir() if entry.is_dir()}
+    name = suite.report.template
+    if name not in templates:
+        yield Mistake(("report", "template"), f"no template '{name}'{did_you_mean(name, templates)}")
+
+
+def _metric_mistakes(suite: Suite, metrics: Mapping[str, MetricInfo]) -> Iterator[Mistake]:
+    asked: list[tuple[Path_, str, bool]] = [
         (("primary_metric",), suite.primary_metric, False),
         *((("margins", name), name, True) for name in suite.margins),
         *((("report", "metrics", index), name, False) for index, name in enumerate(suite.report.metrics)),
         *(
-            (("claims", i, "expect", "metric"), claim.expect.metric, False)
-            for i, claim in enumerate(suite.claims)
+            (("claims", index, "expect", "metric"), claim.expect.metric, False)
+            for index, claim in enumerate(suite.claims)
         ),
     ]
-    return loaded.problems(
-        [
-            Mistake(path, f"no metric '{name}'{did_you_mean(name, metrics)}", of_key)
-            for path, name, of_key in asked
-            if recorded_name(metrics, name) not in metrics
-        ]
-    )
+    for path, name, of_key in asked if metrics else ():
+        if name and recorded_name(metrics, name) not in metrics:
+            yield Mistake(path, f"no metric '{name}'{did_you_mean(name, metrics)}", of_key)
 
 
-def _claim_problems(loaded: LoadedSuite, candidates: Sequence[_Candidate]) -> list[Problem]:
-    names = [candidate.variant.name for candidate in candidates]
-    mistakes: list[Mistake] = []
-    for index, claim in enumerate(loaded.suite.claims):
-        place = ("claims", index, "expect")
+def _claim_mistakes(suite: Suite, names: Sequence[str]) -> Iterator[Mistake]:
+    for index, claim in enumerate(suite.claims):
+        place: Path_ = ("claims", index, "expect")
         expect = claim.expect
         for key, name in (("of", expect.of), ("versus", expect.versus)):
             if name not in names:
-                mistakes.append(Mistake((*place, key), f"no variant '{name}'{did_you_mean(name, names)}"))
+                yield Mistake((*place, key), f"no variant '{name}'{did_you_mean(name, names)}")
         if expect.of == expect.versus:
-            mistakes.append(Mistake((*place, "versus"), f"'{expect.of}' is compared with itself"))
-        margin = expect.margin or loaded.suite.margins.get(expect.metric)
-        if expect.direction == "equivalent" and margin is None:
+            yield Mistake((*place, "versus"), f"'{expect.of}' is compared with itself")
+        if expect.direction == "equivalent" and not (expect.margin or suite.margins.get(expect.metric)):
             message = f"'equivalent' needs a margin: here, or for {expect.metric} under `margins`"
-            mistakes.append(Mistake(place, message))
-    return loaded.problems(mistakes)
+            yield Mistake(place, message)
+
+
+def _label_mistakes(suite: Suite, task: Any, specs: Mapping[str, TrialSpec]) -> Iterator[Mistake]:
+    labels = {
+        f"{kind}={name}"
+        for spec in specs.values()
+        for kind, names in task.labels_of(spec).items()
+        for name in names
+    }
+    for index, claim in enumerate(suite.claims if labels else ()):
+        label = claim.expect.label
+        if label is not None and label not in labels:
+            message = f"the data has no label '{label}'{did_you_mean(label, labels)}"
+            yield Mistake(("claims", index, "expect", "label"), message)
 
 
 def _trials(specs: Sequence[tuple[str, TrialSpec]], seeds: Sequence[int]) -> Iterator[PlannedTrial]:

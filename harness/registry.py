@@ -40,17 +40,6 @@ class Registry:
     def __init__(self, entries: dict[str, dict[str, str]]) -> None:
         self._targets = {kind: dict(names) for kind, names in entries.items()}
 
-    def register(self, kind: str, name: str, target: str) -> None:
-        """Add `target` ("module:object") under `name`.
-
-        Raises:
-            HarnessError: the name is taken by another target.
-        """
-        names = self._targets.setdefault(kind, {})
-        if names.get(name, target) != target:
-            raise HarnessError(f"{kind} '{name}' is registered twice: {names[name]} and {target}")
-        names[name] = target
-
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind, sorted."""
         return sorted(self._targets.get(kind, {}))

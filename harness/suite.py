@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from harness import catalog
 from harness.canonical import content_hash
 from harness.config import Frozen
-from harness.document import Document, Path_, dotted, parse_value, read_document, split_path
+from harness.document import (
+    LARGEST_INTEGER,
+    Document,
+    Path_,
+    dotted,
+    parse_value,
+    read_document,
+    split_path,
+)
 from harness.errors import HarnessError, Position, Problem, SuiteError, did_you_mean
 from harness.validation import Mistake, Mistakes, check
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"  # becomes part of file names and of command lines
+NAME = f"^{catalog.NAME}$"
+MOST_SEEDS = 1000
 
 
 class Expectation(Frozen):
@@ -36,6 +45,14 @@ class Expectation(Frozen):
     """Largest difference, in the metric's unit, that still counts as `equivalent`."""
     label: str | None = Field(default=None, pattern=r"^[a-z_]+=.+$")
     """A part of the data, such as `colour=red` or `shape=star`; none for the whole."""
+
+    @model_validator(mode="after")
+    def _by_is_for_better_and_worse(self) -> Self:
+        if self.direction == "equivalent" and self.by:
+            raise ValueError("`by` is for better and worse; `equivalent` has a `margin`")
+        if self.direction != "equivalent" and self.margin is not None:
+            raise ValueError("`margin` is for equivalent; better and worse have `by`")
+        return self
 
 
 class Claim(Frozen):
@@ -69,7 +86,7 @@ class Level(Frozen):
     @classmethod
     def _only_web_addresses(cls, links: dict[str, str]) -> dict[str, str]:
         for address in links.values():
-            if not re.match(r"https?://\S+$", address):
+            if not re.fullmatch(r"https?://\S+", address):
                 raise ValueError(f"'{address}' is not an http or https address")
         return links
 
@@ -88,7 +105,7 @@ class Factor(Frozen):
     @classmethod
     def _levels_have_names(cls, levels: dict[str, Level]) -> dict[str, Level]:
         for name in levels:
-            if not re.match(NAME, name):
+            if not re.fullmatch(catalog.NAME, name):
                 raise ValueError(f"'{name}' is no name for a level; use letters, digits and . _ + -")
         return levels
 
@@ -123,9 +140,9 @@ class Suite(Frozen):
     base: dict[str, Any]
     """Configuration of the reference: data, model, loss, optimizer, schedule, train."""
     vary: tuple[Factor, ...] = ()
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=LARGEST_INTEGER)], ...] = (0, 1, 2)
     """A number of seeds (0, 1, ...), or the seeds themselves."""
-    margins: dict[str, float] = Field(default_factory=dict)
+    margins: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Metric -> largest difference that counts as equivalent, in the metric's unit."""
     claims: tuple[Claim, ...] = ()
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -137,26 +154,21 @@ class Suite(Frozen):
     @classmethod
     def _count_of_seeds(cls, seeds: Any) -> Any:
         if isinstance(seeds, int) and not isinstance(seeds, bool):
-            return tuple(range(min(seeds, 10_000)))
+            if not 1 <= seeds <= MOST_SEEDS:
+                raise ValueError(f"expected a number of seeds from 1 to {MOST_SEEDS}, got {seeds}")
+            return tuple(range(seeds))
         return tuple(seeds) if isinstance(seeds, list) else seeds
 
     @field_validator("seeds")
     @classmethod
     def _distinct_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-            raise ValueError("expected a number of seeds from 1 to 10000, or distinct seeds of 0 and above")
+        if not 1 <= len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
+            raise ValueError(f"expected 1 to {MOST_SEEDS} distinct seeds")
         return seeds
 
-    @model_validator(mode="after")
-    def _distinct_names(self) -> Suite:
-        for kind, all_names in (
-            ("factor", [factor.factor for factor in self.vary]),
-            ("claim", [claim.id for claim in self.claims]),
-        ):
-            for name in all_names:
-                if all_names.count(name) > 1:
-                    raise ValueError(f"two {kind}s are named '{name}'")
-        return self
+
+PLACEHOLDERS: dict[str, Any] = {"suite": "unnamed", "primary_metric": "", "base": {}}
+"""What stands in for required settings that are missing, while the rest is looked through."""
 
 
 @dataclass(frozen=True)
@@ -196,27 +208,30 @@ def load_suite(
         SuiteError: everything that is wrong, with file, line and column.
         HarnessError: there is no such file.
     """
-    document = _merged_document(path, profile, overrides, seeds)
-    try:
-        return LoadedSuite(check(Suite, document.value), document, profile)
-    except Mistakes as found:
-        problems = _located(document, found.mistakes)
-        rest = _without(document, found.mistakes)
-    raise SuiteError(problems, rest=None if rest is None else LoadedSuite(rest, document, profile))
-
-
-def _merged_document(
-    path: Path | str, profile: str | None, overrides: Sequence[str], seeds: int | None
-) -> Document:
     document = read_document(catalog.find_suite(str(path)))
     if not isinstance(document.value, dict):
         message = "a suite is a mapping that begins like `suite: my_study`"
         raise SuiteError([Problem(document.position(()), "", message)])
-    _include_ablations(document)
-    _apply_profile(document, profile)
-    for text in [*overrides, *([f"seeds={seeds}"] if seeds is not None else [])]:
-        _apply_override(document, text)
-    return document
+    mistakes = [*_include_ablations(document), *_apply_profile(document, profile)]
+    problems = _located(document, mistakes)
+    for text in overrides:
+        problems += _apply_override(document, text)
+    if seeds is not None:
+        document.set(("seeds",), seeds, Position(f"--seeds {seeds}"))
+    problems += document.problems
+    try:
+        suite: Suite | None = check(Suite, document.value)
+    except Mistakes as found:
+        problems += _located(document, found.mistakes)
+        suite = _without(document, found.mistakes)
+    if suite is not None:
+        problems += _located(document, _taken_names(suite))
+        if any(mistake.path[0] == "vary" for mistake in mistakes):
+            suite = suite.model_copy(update={"claims": ()})  # they name variants that are not known now
+    loaded = None if suite is None else LoadedSuite(suite, document, profile)
+    if problems or loaded is None:
+        raise SuiteError(problems, rest=loaded)
+    return loaded
 
 
 def _without(document: Document, mistakes: Sequence[Mistake]) -> Suite | None:
@@ -224,14 +239,28 @@ def _without(document: Document, mistakes: Sequence[Mistake]) -> Suite | None:
     wrong = {mistake.path[0] for mistake in mistakes if mistake.path}
     if "vary" in wrong:
         wrong.add("claims")  # they name variants that are not known now
+    rest = {key: value for key, value in document.value.items() if key not in wrong}
     try:
-        return check(Suite, {key: value for key, value in document.value.items() if key not in wrong})
+        return check(Suite, {**PLACEHOLDERS, **rest})
     except Mistakes:
         return None
 
 
-def _include_ablations(document: Document) -> None:
+def _taken_names(suite: Suite) -> Iterator[Mistake]:
+    """Yield factors and claims that are named like one before them."""
+    kinds: tuple[tuple[str, str, list[str]], ...] = (
+        ("vary", "factor", [factor.factor for factor in suite.vary]),
+        ("claims", "id", [claim.id for claim in suite.claims]),
+    )
+    for section, key, names in kinds:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield Mistake((section, index, key), f"the name '{name}' is taken")
+
+
+def _include_ablations(document: Document) -> list[Mistake]:
     """Put the content of ablations/NAME.yaml in the place of `use: NAME`; keys beside `use` win."""
+    mistakes: list[Mistake] = []
     factors = document.value.get("vary")
     for index, factor in enumerate(factors if isinstance(factors, list) else []):
         if not isinstance(factor, dict) or "use" not in factor:
@@ -239,45 +268,53 @@ def _include_ablations(document: Document) -> None:
         place: Path_ = ("vary", index)
         try:
             included = read_document(catalog.find("ablations", str(factor["use"])))
+        except SuiteError:
+            raise  # the ablation's own file is no YAML
         except HarnessError as error:
-            if isinstance(error, SuiteError):
-                raise
-            raise SuiteError([Problem(document.position((*place, "use")), "use", str(error))]) from None
+            mistakes.append(Mistake((*place, "use"), str(error)))
+            factor.update({"factor": f"unknown_{index}", "levels": {"unknown": {}}})
+            del factor["use"]
+            continue
         if not isinstance(included.value, dict):
             raise SuiteError([Problem(included.position(()), "", "an ablation is a mapping with `levels`")])
         document.graft(place, included, keep=[key for key in factor if key != "use"])
+    return mistakes
 
 
-def _apply_profile(document: Document, name: str | None) -> None:
+def _apply_profile(document: Document, name: str | None) -> list[Mistake]:
     if name is None:
-        return
+        return []
     profiles = document.value.get("profiles")
     known = profiles if isinstance(profiles, dict) else {}
     if name not in known:
         message = f"no profile '{name}'{did_you_mean(name, known) or '; the suite has none'}"
-        raise SuiteError([Problem(document.position(("profiles",), of_key=True), "profiles", message)])
+        return [Mistake(("profiles",), message, of_key=True)]
+    mistakes: list[Mistake] = []
     entries = known[name]
     for path, value in entries.items() if isinstance(entries, dict) else ():
-        position = document.position(("profiles", name, path), of_key=True)
-        _set(document, path, value, position)
+        place = ("profiles", name, path)
+        try:
+            document.set(split_path(path), value, document.position(place, of_key=True))
+        except HarnessError as error:
+            mistakes.append(Mistake(place, str(error), of_key=True))
+    return mistakes
 
 
-def _apply_override(document: Document, text: str) -> None:
+def _apply_override(document: Document, text: str) -> list[Problem]:
     path, separator, value = text.partition("=")
     position = Position(f"--set {text}")
     if not separator or not path:
-        raise SuiteError([Problem(position, "", "expected PATH=VALUE, such as base.train.epochs=2")])
-    _set(document, path, parse_value(value), position)
-
-
-def _set(document: Document, path: str, value: Any, position: Position) -> None:
+        return [Problem(position, "", "expected PATH=VALUE, such as base.train.epochs=2")]
     try:
-        document.set(split_path(path), value, position)
+        document.set(split_path(path), parse_value(value), position)
+    except SuiteError as error:
+        return [Problem(position, path, problem.message) for problem in error.problems]
     except HarnessError as error:
-        raise SuiteError([Problem(position, path, str(error))]) from None
+        return [Problem(position, path, str(error))]
+    return []
 
 
-def _located(document: Document, mistakes: Sequence[Mistake]) -> list[Problem]:
+def _located(document: Document, mistakes: Iterable[Mistake]) -> list[Problem]:
     return [
         Problem(document.position(mistake.path, of_key=mistake.of_key), dotted(mistake.path), mistake.message)
         for mistake in mistakes

@@ -27,6 +27,7 @@ from harness.reporting.render import WrittenReport
 from harness.store.read import RunRecord
 
 ARROWS = {"lower": "↓", "higher": "↑"}
+ENDED = ("done", "failed")
 SIGNS = {"confirmed": ("✓", "green"), "refuted": ("✗", "red"), "inconclusive": ("?", "yellow")}
 
 
@@ -36,6 +37,8 @@ class TrialProgress:
 
     state: str = "waiting"
     epoch: int = 0
+    epochs_here: int = 0
+    """Epochs of this run; a trial that goes on has some behind it already."""
     value: float | None = None
     started: float | None = None
     seconds: float = 0.0
@@ -66,20 +69,21 @@ class Board:
                 trial.state, trial.started = "running", time.monotonic()
             elif isinstance(event, EpochDone):
                 trial.epoch, trial.value = event.epoch, event.value
+                trial.epochs_here += 1
             else:
-                trial.state = "done"
+                trial.state = "failed" if event.failed else "done"
             if trial.started is not None:
                 trial.seconds = time.monotonic() - trial.started
 
     def remaining_seconds(self) -> float | None:
         """Return the expected time to the end, from the seconds that an epoch took so far; none at first."""
         with self.lock:
-            epochs = sum(trial.epoch for trial in self.trials.values() if trial.started is not None)
-            seconds = sum(trial.seconds for trial in self.trials.values() if trial.epoch)
+            epochs = sum(trial.epochs_here for trial in self.trials.values())
+            seconds = sum(trial.seconds for trial in self.trials.values() if trial.epochs_here)
             rest = sum(
                 epochs_of(self.plan, trial.id) - self.trials.get(trial.id, TrialProgress()).epoch
                 for trial in self.plan.trials
-                if self.trials.get(trial.id, TrialProgress()).state != "done"
+                if self.trials.get(trial.id, TrialProgress()).state not in ENDED
             )
         return rest * seconds / epochs / self.slots if epochs else None
 
@@ -131,6 +135,9 @@ def _headline(prepared: Prepared, seconds: float | None) -> str:
     plan, missing = prepared.plan, len(prepared.missing)
     stored = len(plan.trials) - missing
     parts = [f"{len(plan.variants)} variants x {len(plan.seeds)} seeds = {len(plan.trials)} trials"]
+    shared = len(plan.variants) * len(plan.seeds) - len(plan.trials)
+    if shared:
+        parts.append(f"{shared} more are the same as one of these")
     if stored:
         parts.append(f"{stored} already in the store")
     parts.append(f"{missing} to run" if missing else "nothing to run")
@@ -173,8 +180,12 @@ def _progress_table(board: Board) -> Table:
     for variant, trials, epochs in board.rows():
         done = [trial for trial in trials if trial.state == "done"]
         running = [trial for trial in trials if trial.state == "running"]
-        state = "done" if len(done) == len(trials) else "running" if running else "waiting"
-        shown = running or done
+        failed = [trial for trial in trials if trial.state == "failed"]
+        over = len(done) + len(failed) == len(trials)
+        state = "running" if running else "done" if over and not failed else "" if over else "waiting"
+        if failed:
+            state = f"{state} {len(failed)} failed".strip()
+        shown = running or done or failed
         table.add_row(
             variant.title,
             f"{len(done)}/{len(trials)} {state}",
@@ -209,12 +220,12 @@ def _plain_line(board: Board, event: Event) -> str | None:
     info = board.plan.metrics[board.plan.primary_metric]
     trial = next(trial for trial in board.plan.trials if trial.id == event.trial_id)
     progress = board.trials[event.trial_id]
-    ended = sum(progress.state == "done" for progress in board.trials.values())
+    ended = sum(progress.state in ENDED for progress in board.trials.values())
     value = "" if progress.value is None else f"  {info.symbol} {format_number(info, progress.value)}"
     epoch = f"epoch {progress.epoch}/{epochs_of(board.plan, trial.id)}"
     return (
         f"[{ended}/{len(board.plan.trials)}] {', '.join(trial.variants)} seed {trial.seed}  "
-        f"{epoch}{value}  {format_duration(progress.seconds)}"
+        f"{epoch}{value}  {format_duration(progress.seconds)}{'  failed' * event.failed}"
     )
 
 
@@ -231,12 +242,12 @@ def _verdict_line(verdict: str, says: str, reason: str, width: int) -> Text:
 
 def stdout() -> Console:
     """Return the console for results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
 def stderr() -> Console:
     """Return the console for progress and messages."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=not sys.stderr.isatty())
 
 
 def _screen(board: Board) -> Table:

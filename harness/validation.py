@@ -58,6 +58,8 @@ def _mistake(model: type[BaseModel], details: ErrorDetails) -> Mistake:
         owner = _model_at(model, path[:-1])
         known = owner.model_fields if owner else ()
         return Mistake(path, f"no such setting{did_you_mean(str(path[-1]), known)}", of_key=True)
+    if kind == "missing" and isinstance(path[-1], int):
+        return Mistake(path[:-1], f"needs more than {path[-1]} values")
     if kind == "missing":
         return Mistake(path[:-1], f"'{path[-1]}' is missing", of_key=True)
     if kind == "value_error":

@@ -38,9 +38,9 @@ class PolygonsConfig(DataConfig):
     """Version of the pictures, raised whenever one changes; part of every trial's identity."""
     size: int = Field(default=64, ge=16, le=512)
     """Height and width in pixels; the scenes are the same at every size."""
-    train_size: int = Field(default=4096, ge=1)
+    train_size: int = Field(default=4096, ge=1, le=10_000_000)
     """Pictures to train on; a larger set begins with the smaller one."""
-    validation_size: int = Field(default=480, ge=1)
+    validation_size: int = Field(default=480, ge=1, le=10_000_000)
     """Pictures to validate on; a multiple of 24 has every colour equally often."""
     drawing: Drawing = "outline"
     """What the input shows of a polygon: its `outline` alone, or the outline filled with `grey`."""
@@ -110,6 +110,12 @@ class Polygons:
     Config = PolygonsConfig
     VERSION: ClassVar[int] = PolygonsConfig.model_fields["version"].default
     """Raised whenever a picture changes."""
+    label_names: ClassVar[dict[str, tuple[str, ...]]] = {
+        "colour": palette.NAMES,
+        "shape": SHAPES,
+        "background": BACKGROUNDS,
+    }
+    """Names of the values of every label, in the order of their numbers."""
 
     def __init__(self, config: PolygonsConfig, cache: Path) -> None:
         """Map the data set from `cache`, drawing it first where it is not there yet.
@@ -136,11 +142,6 @@ class Polygons:
     def palette(self) -> torch.Tensor:
         """The colours in the order of their labels, sRGB float32 [K, 3] in [0, 1]."""
         return torch.from_numpy(palette.RGB).float() / 255
-
-    @property
-    def label_names(self) -> dict[str, tuple[str, ...]]:
-        """Names of the values of every label, in the order of their numbers."""
-        return {"colour": palette.NAMES, "shape": SHAPES, "background": BACKGROUNDS}
 
     def _write(self, folder: Path) -> None:
         sizes: dict[Split, int] = {

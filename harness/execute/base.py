@@ -70,9 +70,11 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker is done with a trial; how it ended stands in the store."""
+    """A worker is done with a trial; how exactly it ended stands in the store."""
 
     trial_id: str
+    failed: bool = False
+    """Whether the trial failed, or its process died."""
 
 
 Event = Started | EpochDone | Ended

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.execute.base import Executor, Listener, TrialTask
@@ -23,7 +24,7 @@ from harness.store.read import StoreReader
 from harness.store.write import Attempt, Run, StoreWriter
 from harness.train.progress import newest_state
 
-LARGEST_LOSSES = 3  # times that a trial may lose its process before it counts as its own failure
+MOST_LOSSES = 3  # times that a trial may lose its process before it counts as its own failure
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,10 @@ class Outcome:
 def assess(plan: Plan, store: StoreReader, *, fresh: bool = False) -> Assessment:
     """Look up what need not run again: complete trials, and half-done ones with a state.
 
-    A stored trial counts only where the sources that training uses were the same.
+    A stored trial counts only where it was made alike: by the same sources of training, with as
+    many threads, and on the same kind of device. A state that a living run works on is left alone.
     """
+    living = {row["run_id"] for row in store.runs.to_pylist() if row["status"] == "running" and _lives(row)}
     reused: dict[str, int] = {}
     half_done: dict[str, int] = {}
     attempts: dict[str, int] = {}
@@ -66,22 +69,32 @@ def assess(plan: Plan, store: StoreReader, *, fresh: bool = False) -> Assessment
     for trial in plan.trials:
         known = store.attempts_of(trial.id)
         attempts[trial.id] = max((attempt.attempt for attempt in known), default=0)
-        same_code = [attempt for attempt in known if attempt.code_hash == code_hash()]
-        complete = [attempt.attempt for attempt in same_code if attempt.status == "complete"]
+        alike = [attempt for attempt in known if _is_alike(attempt, plan)]
+        complete = [attempt.attempt for attempt in alike if attempt.status == "complete"]
         outdated += not complete and any(attempt.status == "complete" for attempt in known)
+        free = [attempt.attempt for attempt in alike if attempt.run_id not in living]
         if fresh:
             continue
         if complete:
             reused[trial.id] = complete[-1]
-        elif (furthest := _furthest(store, trial.id, [attempt.attempt for attempt in same_code])) is not None:
+        elif (furthest := _furthest(store, trial.id, free)) is not None:
             half_done[trial.id] = furthest
     notes = []
     if outdated and not fresh:
         notes.append(
             f"{outdated} trial{'s' * (outdated > 1)} in the store came from other training code "
-            f"(now {code_hash()}) and will run again"
+            f"(now {code_hash()}), or from other threads or another kind of device, and will run again"
         )
     return Assessment(reused, half_done, attempts, notes)
+
+
+def _is_alike(attempt: Attempt, plan: Plan) -> bool:
+    on_cpu = attempt.device == "cpu"
+    return (
+        attempt.code_hash == code_hash()
+        and attempt.threads == plan.resources.cpus
+        and on_cpu == (plan.resources.gpus == 0)
+    )
 
 
 def run_plan(
@@ -108,18 +121,19 @@ def run_plan(
     _bury_the_dead(store)
     run = _new_run(plan, assessment, executor)
     store.write_run(run)
-    attempts = dict(assessment.attempts)
-    losses: dict[str, int] = {}
-    with _stopping_on_signals(store, run.run_id) as stopped:
-        while missing and not stopped.is_set():
-            tasks = []
-            for trial in missing:
-                resume = _resume_attempt(trial.id, store, assessment, attempts[trial.id])
-                attempts[trial.id] += 1
-                tasks.append(_task(trial, plan, run, store, cache, attempts[trial.id], resume))
-            assert executor is not None
-            executor.run(tasks, plan.resources, listener)
-            missing = _lost(missing, tasks, store, losses)
+    own: dict[str, list[int]] = {trial.id: [] for trial in missing}
+    try:
+        with _stopping_on_signals(store, run.run_id) as stopped:
+            while missing and not stopped.is_set():
+                tasks = [
+                    _task(trial, plan, run, store, cache, assessment, own[trial.id]) for trial in missing
+                ]
+                assert executor is not None
+                executor.run(tasks, plan.resources, listener)
+                missing = _lost(missing, tasks, store, own)
+    except BaseException:
+        store.write_run(run.ended_as("lost"))
+        raise
     outcome = _outcome(plan, run, store, stopped.is_set())
     status = "interrupted" if outcome.interrupted else "failed" if outcome.failed else "complete"
     store.withdraw_stop(run.run_id)
@@ -132,7 +146,7 @@ def _bury_the_dead(store: StoreWriter) -> None:
     reader = StoreReader(store.root)
     dead = set()
     for row in reader.runs.to_pylist():
-        if row["status"] == "running" and row["host"] == host_name() and not _is_alive(row["pid"]):
+        if row["status"] == "running" and row["host"] == host_name() and not _lives(row):
             dead.add(row["run_id"])
             store.write_run(Run(**row).ended_as("lost"))
     if not dead:
@@ -145,9 +159,12 @@ def _bury_the_dead(store: StoreWriter) -> None:
             store.write_attempt(attempt)
 
 
-def _is_alive(pid: int) -> bool:
+def _lives(run: dict[str, Any]) -> bool:
+    """Tell whether the driver of a run is a living process of this machine."""
+    if run["host"] != host_name():
+        return False
     try:
-        os.kill(pid, 0)
+        os.kill(run["pid"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -188,14 +205,21 @@ def _task(
     run: Run,
     store: StoreWriter,
     cache: Path,
-    attempt: int,
-    resume_attempt: int | None,
+    assessment: Assessment,
+    own: list[int],
 ) -> TrialTask:
+    """Return the next attempt of a trial, and add its number to `own`, those that this run has made of it.
+
+    It goes on from the furthest state: of this run's attempts, or of the one that was found before.
+    """
+    found = assessment.half_done.get(trial.id)
+    resume_attempt = _furthest(store, trial.id, [*own, *([] if found is None else [found])])
+    own.append(store.claim_attempt(trial.id, max([assessment.attempts[trial.id], *own])))
     variant = plan.variant(trial.variants[0])
     return TrialTask(
         run_id=run.run_id,
         trial_id=trial.id,
-        attempt=attempt,
+        attempt=own[-1],
         variant=variant.name,
         levels=json.dumps(variant.levels),
         seed=trial.seed,
@@ -209,13 +233,6 @@ def _task(
     )
 
 
-def _resume_attempt(trial_id: str, store: StoreWriter, assessment: Assessment, last: int) -> int | None:
-    """Return the attempt to go on from: what the assessment found, or one of this run's own."""
-    own = range(assessment.attempts[trial_id] + 1, last + 1)
-    found = assessment.half_done.get(trial_id)
-    return _furthest(store, trial_id, [*own, *([] if found is None else [found])])
-
-
 def _furthest(store: StoreReader | StoreWriter, trial_id: str, attempts: Sequence[int]) -> int | None:
     """Return the attempt with the most advanced state on disk, or none."""
     states = {
@@ -226,7 +243,10 @@ def _furthest(store: StoreReader | StoreWriter, trial_id: str, attempts: Sequenc
 
 
 def _lost(
-    trials: Sequence[PlannedTrial], tasks: Sequence[TrialTask], store: StoreWriter, losses: dict[str, int]
+    trials: Sequence[PlannedTrial],
+    tasks: Sequence[TrialTask],
+    store: StoreWriter,
+    own: dict[str, list[int]],
 ) -> list[PlannedTrial]:
     """Return the trials to try again: those whose process died, and not too often.
 
@@ -241,13 +261,13 @@ def _lost(
             continue
         if record is None and store.stop_requested(task.run_id):
             continue  # it never began
-        losses[trial.id] = losses.get(trial.id, 0) + 1
-        may_repeat = losses[trial.id] < LARGEST_LOSSES
+        losses = len(own[trial.id])  # every attempt of this run before this one was lost too
+        may_repeat = losses < MOST_LOSSES
         record = record or task.new_record()
         record.status = "lost" if may_repeat else "failed"
         record.error_class = "WorkerLost"
         record.error = (
-            f"the worker process died, {losses[trial.id]} of {LARGEST_LOSSES} times that it may; "
+            f"the worker process died, {losses} of {MOST_LOSSES} times that it may; "
             "a killed process is often one that ran out of memory"
         )
         record.ended = datetime.now(UTC)

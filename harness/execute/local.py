@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ class _Worker:
 
     def give(self, task: TrialTask) -> None:
         self.task = task
-        self.connection.send(task)
+        with contextlib.suppress(OSError):  # it died meanwhile; listening to it will tell
+            self.connection.send(task)
 
     def dismiss(self) -> None:
         """Ask the worker to end, and see that it does."""
@@ -105,9 +107,10 @@ class LocalExecutor:
 
     def _end(self, slot: int, worker: _Worker, status: str, listener: Listener) -> None:
         assert worker.task is not None
-        listener(Ended(worker.task.trial_id))
+        failed = status == "failed"
+        listener(Ended(worker.task.trial_id, failed=failed))
         worker.task = None
-        if status == "failed":  # it may hold memory, or a device in a broken state
+        if failed:  # it may hold memory, or a device in a broken state
             worker.dismiss()
             del self.workers[slot]
 
@@ -116,7 +119,7 @@ class LocalExecutor:
         worker.connection.close()
         worker.process.join()
         if worker.task is not None:
-            listener(Ended(worker.task.trial_id))
+            listener(Ended(worker.task.trial_id, failed=True))
 
     def _start(self, slot: int, resources: Resources) -> _Worker:
         ours, theirs = CONTEXT.Pipe()
@@ -132,6 +135,7 @@ def _serve(connection: Connection) -> None:
     """Make attempts until told to end. Runs in the worker process."""
     # Ctrl-C reaches the whole process group; the driver alone answers it, through the store.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_driver, daemon=True).start()
     from harness.execute.worker import execute_attempt  # imports torch: here, not in the driver
 
     while True:
@@ -147,6 +151,14 @@ def _serve(connection: Connection) -> None:
         except StoreError as error:  # there is nowhere to record it: the driver sees that this process died
             sys.exit(f"a worker ends: {error}")
         connection.send(status)
+
+
+def _end_with_the_driver() -> None:
+    """End this process at once when the driver dies: its trial is another process's from then on."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)
 
 
 def _worker_environment(slot: int, resources: Resources) -> dict[str, str]:

@@ -155,7 +155,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]  # ray is not type-checked he
         self._pass_on(Ended(_trial_id(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._pass_on(Ended(_trial_id(trial)))
+        self._pass_on(Ended(_trial_id(trial), failed=True))
 
     def _pass_on(self, event: Event) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import traceback
@@ -38,7 +37,6 @@ class StoreSink:
         self.record = _begin(task, self.store, self.resume_from)
         self.began = time.monotonic()
         self.earlier_seconds = self.record.wall_seconds
-        self.parent = os.getppid()
         self.polled = 0.0
         self.stopping = False
 
@@ -72,12 +70,11 @@ class StoreSink:
         self._note_artifact("checkpoint", name, epoch, self.store.describe_artifact(path))
 
     def stop_requested(self) -> bool:
-        """Tell whether the run was asked to stop, or this worker has lost the process that started it."""
+        """Tell whether the run was asked to stop; looks twice a second at most."""
         now = time.monotonic()
         if not self.stopping and now - self.polled > STOP_POLL_SECONDS:
             self.polled = now
-            orphaned = os.getppid() != self.parent
-            self.stopping = orphaned or self.store.stop_requested(self.task.run_id)
+            self.stopping = self.store.stop_requested(self.task.run_id)
         return self.stopping
 
     def end(self, status: str, **facts: Any) -> None:
@@ -115,14 +112,18 @@ def execute_attempt(task: TrialTask, emit: Callable[[Event], None]) -> str:
     Raises:
         StoreError: the store cannot be written.
     """
-    if not task.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     sink = StoreSink(task, emit)
     if sink.stop_requested():
         return "interrupted"
     sink.write()
     try:
-        run_trial(respecify(task.spec), sink, cache=Path(task.cache), threads=task.threads)
+        run_trial(
+            respecify(task.spec),
+            sink,
+            cache=Path(task.cache),
+            threads=task.threads,
+            on_cpu=not task.gpus,
+        )
     except Interrupted:
         sink.end("interrupted")
         return "interrupted"

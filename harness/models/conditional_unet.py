@@ -6,11 +6,11 @@ Segmentation", MICCAI 2015; the class joins at the lowest resolution.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from harness.config import ComponentConfig
@@ -27,12 +27,14 @@ class ConditionalUNetConfig(ComponentConfig):
     """Settings of the conditional U-Net."""
 
     name: Literal["conditional_unet"] = "conditional_unet"
-    widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 128), min_length=1)
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        default=(32, 64, 128), min_length=1, max_length=10
+    )
     """Channels at each resolution, the full one first; every next one has half the height and width."""
-    depth: int | None = Field(default=None, ge=1)
+    depth: int | None = Field(default=None, ge=1, le=10)
     """Number of resolutions; none for as many as `widths`. A smaller depth leaves out the last
     widths, a larger one goes on with doubled widths."""
-    layers: int = Field(default=2, ge=1)
+    layers: int = Field(default=2, ge=1, le=16)
     """3x3 convolutions, each followed by norm and activation, of every resolution on the way down,
     and again of every resolution but the lowest on the way up."""
     skips: bool = True
@@ -45,7 +47,7 @@ class ConditionalUNetConfig(ComponentConfig):
     """Nonlinearity after each normalisation."""
     output: Literal["sigmoid", "linear"] = "sigmoid"
     """Last step: `sigmoid` keeps the picture within 0 and 1, `linear` leaves it unbounded."""
-    embedding: int = Field(default=32, ge=1)
+    embedding: int = Field(default=32, ge=1, le=4096)
     """Length of the learned vector of each class."""
 
     @property

@@ -61,6 +61,7 @@ def effects(record: RunRecord, names: Names) -> Effects | None:
     found = distinct(compare_all(record, primary.name))
     others = [plan.metrics[name] for name in metric_order(plan) if name != primary.name]
     return Effects(
+        questions=tuple(plan.questions.values()),
         forest=_forest(plan, names, primary, found),
         primary=_verdict_table(plan, names, primary, found),
         others=tuple(

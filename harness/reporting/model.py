@@ -206,6 +206,8 @@ class MetricEffects:
 class Effects:
     """The primary metric as a chart and a table, the others as tables."""
 
+    questions: tuple[str, ...]
+    """What the factors are to find out."""
     forest: Forest | None
     primary: Table
     others: tuple[MetricEffects, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ def query_store(sql: str, store: Path | str) -> Answer:
             answer = None if found is None else Answer(list(found.columns), found.fetchall())
         except duckdb.Error as error:
             raise HarnessError(f"the query failed: {error}\ntables are {', '.join(tables)}") from None
+    if answer is not None and len(set(answer.columns)) < len(answer.columns):
+        raise HarnessError(f"two columns have one name: {', '.join(answer.columns)}; use AS")
     if answer is None:
         raise HarnessError("the statement gives no rows; ask with SELECT")
     return answer
@@ -59,12 +62,20 @@ def print_query(sql: str, store: Path | str, format_: str) -> None:
         raise HarnessError(f"no format '{format_}'{did_you_mean(format_, FORMATS)}")
     answer = query_store(sql, store)
     if format_ == "json":
-        records = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-        print(json.dumps(records, indent=2, ensure_ascii=False, default=str))
+        records = [
+            {column: _json_value(value) for column, value in zip(answer.columns, row, strict=True)}
+            for row in answer.rows
+        ]
+        print(json.dumps(records, indent=2, ensure_ascii=False, default=str, allow_nan=False))
     elif format_ == "csv":
         csv.writer(sys.stdout).writerows([answer.columns, *answer.rows])
     else:
         _print_table(answer)
+
+
+def _json_value(value: Any) -> Any:
+    """Return a value that JSON has: NaN and the infinities become null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_table(answer: Answer) -> None:

@@ -46,7 +46,7 @@ TRIAL_FIELDS = [
     ("seed", pa.int64()),
     ("spec", pa.string()),  # JSON, harness.config.TrialSpec
     ("code_hash", pa.string()),  # of the sources that training uses
-    ("status", pa.string()),  # one of STATUSES
+    ("status", pa.string()),  # running, complete, failed, interrupted or lost
     ("error_class", pa.string()),
     ("error", pa.string()),  # message and last lines of the traceback
     ("failure", pa.string()),  # JSON, evidence of a failure (batch, loss terms, gradient norms)
@@ -70,7 +70,6 @@ TRIAL_FIELDS = [
     ("ended", TIME),
 ]
 NESTED = {"metrics": METRIC_FIELDS, "costs": COST_FIELDS, "artifacts": ARTIFACT_FIELDS}
-STATUSES = ("running", "complete", "failed", "interrupted", "lost")
 
 ATTEMPT_SCHEMA = pa.schema(
     [*TRIAL_FIELDS, *((name, pa.list_(pa.struct(fields))) for name, fields in NESTED.items())],
@@ -85,7 +84,7 @@ RUN_SCHEMA = pa.schema(
         ("plan", pa.string()),  # JSON, harness.plan.Plan
         ("reused", pa.string()),  # JSON, trial id -> attempt of an earlier run that answers for it
         ("notes", pa.string()),  # JSON list of lines, for instance why a stored trial was not reused
-        ("status", pa.string()),  # one of STATUSES
+        ("status", pa.string()),  # running, complete, failed, interrupted or lost
         ("started", TIME),
         ("ended", TIME),
         ("executor", pa.string()),

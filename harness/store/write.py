@@ -134,7 +134,8 @@ class StoreLayout:
 class StoreWriter(StoreLayout):
     """Writes runs and attempts. Several processes may write to one store at once.
 
-    An attempt is written by the process that trains it alone; a run by its driver alone.
+    An attempt is written by the process that trains it, and once that has died by a driver;
+    a run is written by its driver, and once that has died by the next one.
     """
 
     def write_run(self, run: Run) -> None:
@@ -152,6 +153,25 @@ class StoreWriter(StoreLayout):
             StoreError: the store cannot be written.
         """
         _write_table(self.attempt_file(attempt.trial_id, attempt.attempt), asdict(attempt), ATTEMPT_SCHEMA)
+
+    def claim_attempt(self, trial_id: str, after: int) -> int:
+        """Return the number of a new attempt, the first above `after` that nobody else has claimed.
+
+        The folder of its artifacts is the claim: making it succeeds for one process alone.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        number = after + 1
+        while True:
+            folder = self.artifact_folder(trial_id, number)
+            try:
+                folder.mkdir(parents=True)
+                return number
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise StoreError(f"cannot write {folder}: {error.strerror or error}") from error
 
     def write_artifact(self, path: Path, content: bytes) -> dict[str, str]:
         """Write a file below the store and return its `path` and `hash` columns."""

@@ -53,6 +53,11 @@ class Task(Protocol):
         ...
 
     @classmethod
+    def labels_of(cls, spec: TrialSpec) -> Mapping[str, Sequence[str]]:
+        """Return the names of the labels of every kind; needs no data."""
+        ...
+
+    @classmethod
     def metric_infos(cls, spec: TrialSpec) -> dict[str, MetricInfo]:
         """Return what the metrics mean that a trial records, by name."""
         ...

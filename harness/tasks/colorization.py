@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,6 +93,12 @@ class Colorization:
             message = f"the metric lpips needs pictures of at least {smallest} pixels, got {size}"
             mistakes.append(Mistake(("data", "size"), message))
         return mistakes
+
+    @classmethod
+    def labels_of(cls, spec: TrialSpec) -> Mapping[str, Sequence[str]]:
+        """Return the names of the labels of every kind; needs no data."""
+        names: Mapping[str, Sequence[str]] = registry.load("data", spec.data.name).label_names
+        return names
 
     @classmethod
     def metric_infos(cls, spec: TrialSpec) -> dict[str, MetricInfo]:

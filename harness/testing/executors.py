@@ -78,20 +78,25 @@ class ExecutorCases:
         assert list(record.trials["attempt"]) == [1, 1, 1]
 
     def test_a_request_to_stop_ends_the_run_and_the_next_one_goes_on(
-        self, executor: Executor, plan: Plan, store: StoreWriter
+        self, executor: Executor, tmp_path: Path, store: StoreWriter
     ) -> None:
-        """What is under way writes its state; what waits never begins."""
+        """What is under way writes its state and ends; the next run goes on from there."""
+        path = tmp_path / "long.yaml"
+        path.write_text(TINY)
+        overrides = ["base.train.epochs=40", "base.data.train_size=256"]
+        plan = build_plan(load_suite(path, seeds=1, overrides=overrides), only=["loss_terms=mse"])
 
         def stop_at_the_first_epoch(event: Event) -> None:
             if isinstance(event, EpochDone):
                 for run_id in StoreReader(store.root).runs["run_id"].to_pylist():
                     store.request_stop(run_id)
 
-        one = plan.model_copy(update={"trials": plan.trials[:1]})
-        _run(one, store, executor, stop_at_the_first_epoch)
-        outcome, record = _run(one, store, executor)
+        outcome, record = _run(plan, store, executor, stop_at_the_first_epoch)
+        assert outcome.complete == 0
+        assert record.trials["status"].tolist() == ["interrupted"]
+        outcome, record = _run(plan, store, executor)
         assert outcome.complete == 1
-        assert record.trials["status"].tolist() == ["complete"]
+        assert record.trials[["attempt", "resumed_from", "epochs_done"]].to_numpy().tolist() == [[2, 1, 40]]
 
     def test_room_is_a_whole_number_of_trials(self, executor: Executor) -> None:
         """Resources that are not there leave no room."""

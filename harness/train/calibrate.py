@@ -31,16 +31,19 @@ class Pace:
     """Of the validation of one image."""
 
 
-def measure_pace(spec: TrialSpec, *, threads: int) -> Pace:
+def measure_pace(spec: TrialSpec, *, threads: int, on_cpu: bool) -> Pace:
     """Time a few steps and one small validation of a trial, on a handful of its data.
 
     Only the data set is smaller than the trial's own: model, loss, batch and picture size
     are as they will be.
     """
     batch = spec.train.batch_size
-    few = {"train_size": batch * STEPS, "validation_size": min(batch, 32)}
+    few = {
+        "train_size": min(batch * STEPS, spec.data.train_size),
+        "validation_size": min(batch, 32, spec.data.validation_size),
+    }
     small = spec.model_copy(update={"data": spec.data.model_copy(update=few)})
-    accelerator = prepare(small, threads=threads)
+    accelerator = prepare(small, threads=threads, on_cpu=on_cpu)
     with tempfile.TemporaryDirectory(prefix="harness-pace-") as cache:
         task: Task = registry.load("task", small.task).create(
             small, cache=Path(cache), device=accelerator.device

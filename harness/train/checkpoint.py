@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel
 
 from harness.train.progress import PROGRESS, Progress, read_progress
 
@@ -24,12 +25,12 @@ class TrialState:
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    average: torch.nn.Module | None
+    average: AveragedModel | None
     progress: Progress
 
     def save(self, folder: Path) -> None:
         """Write the state below `folder`, then delete the states before it."""
-        target = folder / f"step-{self.progress.step:08d}-{self.progress.epoch:04d}"
+        target = folder / f"step-{self.progress.step:012d}-{self.progress.epoch:04d}"
         if target.exists():  # an epoch's end was saved, and now a stop comes before the next step
             return
         partial = folder / f".{target.name}.partial"

@@ -56,8 +56,9 @@ class Loop:
 
     @property
     def evaluated(self) -> torch.nn.Module:
-        """The weights that are validated, shown and kept: the average where there is one."""
-        return self.state.average if self.state.average is not None else self.state.model
+        """The model that is validated, shown and kept: the average where there is one."""
+        average = self.state.average
+        return average.module if average is not None else self.state.model
 
     def run(self) -> None:
         """Train from where the state stands to the last epoch.
@@ -76,7 +77,7 @@ class Loop:
             self._train_epoch()
             self._finish_epoch()
             progress = self.state.progress
-        self._keep_weights("last", self.spec.train.epochs)
+        self._keep_weights("last", progress.epoch - 1)
 
     def _train_epoch(self) -> None:
         progress = self.state.progress
@@ -146,7 +147,7 @@ class Loop:
             raise NonFiniteLossError(message, self._evidence(batch, sums, norm))
         self.optimizer.step()
         if self.state.average is not None:
-            self.state.average.update_parameters(self.state.model)  # type: ignore[operator]
+            self.state.average.update_parameters(self.state.model)
         return sums
 
     def _evidence(self, batch: Batch, sums: dict[str, float], norm: float | None) -> dict[str, object]:

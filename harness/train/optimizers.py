@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.config import ComponentConfig
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _AdamConfig(ComponentConfig):
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate at the top of the schedule."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the running means of the gradient and of its square."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the denominator."""
@@ -48,6 +50,12 @@ class SGDConfig(ComponentConfig):
     """Nesterov's form of momentum."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Factor of the L2 penalty that is added to the gradient."""
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 class _Optimizer:

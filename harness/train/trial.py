@@ -19,7 +19,7 @@ from harness.train.sink import Sink
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16"}
 
 
-def run_trial(spec: TrialSpec, sink: Sink, *, cache: Path, threads: int) -> None:
+def run_trial(spec: TrialSpec, sink: Sink, *, cache: Path, threads: int, on_cpu: bool = True) -> None:
     """Train a trial to its end, from the state that the sink names or from the start.
 
     Args:
@@ -27,12 +27,13 @@ def run_trial(spec: TrialSpec, sink: Sink, *, cache: Path, threads: int) -> None
         sink: takes the results.
         cache: folder that data sets are kept in, shared by all trials of a machine.
         threads: that the trial computes with.
+        on_cpu: whether it keeps off the GPUs that this process may see.
 
     Raises:
         Interrupted: the sink asked to stop; the state is saved.
         TrialError: the trial cannot go on.
     """
-    accelerator = prepare(spec, threads=threads)
+    accelerator = prepare(spec, threads=threads, on_cpu=on_cpu)
     task: Task = registry.load("task", spec.task).create(spec, cache=cache, device=accelerator.device)
     parameters, trainable = count_parameters(task.model)
     sink.describe(
@@ -49,7 +50,7 @@ def run_trial(spec: TrialSpec, sink: Sink, *, cache: Path, threads: int) -> None
     Loop(spec, task, accelerator, sink).run()
 
 
-def prepare(spec: TrialSpec, *, threads: int) -> Accelerator:
+def prepare(spec: TrialSpec, *, threads: int, on_cpu: bool) -> Accelerator:
     """Set up this process for a trial, from a clean state, and return what drives it.
 
     Raises:
@@ -58,7 +59,7 @@ def prepare(spec: TrialSpec, *, threads: int) -> Accelerator:
     # Accelerate keeps its state per process; a warm worker must not inherit that of the trial before.
     AcceleratorState._reset_state(reset_partial_state=True)
     make_deterministic(spec.train.determinism, seed=spec.seed, threads=threads)
-    accelerator = Accelerator(mixed_precision=MIXED_PRECISION[spec.train.precision])
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision=MIXED_PRECISION[spec.train.precision])
     _assert_in_force(spec, accelerator)
     reset_peak_memory(accelerator.device)
     return accelerator

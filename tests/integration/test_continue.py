@@ -1,7 +1,9 @@
 """What is killed goes on, and ends as if nothing had happened."""
 
 import os
+import random
 import signal
+import time
 
 import pytest
 
@@ -80,3 +82,26 @@ def test_ctrl_c_writes_checkpoints_and_exits_130(executor, suite, undisturbed, t
     again = HarnessProcess(suite, store, "--executor", executor)
     assert again.end() == 0, again.log.read_text()
     assert_as_if_nothing_had_happened(store, undisturbed)
+
+
+def test_killed_again_and_again_at_any_moment(suite, undisturbed, tmp_path):
+    store = tmp_path / "store"
+    moments = random.Random(20)
+    for _ in range(3):
+        run = HarnessProcess(suite, store, "--executor", "local")
+        run.wait_for(lambda rows, run=run: bool(run.workers()))
+        time.sleep(moments.uniform(4.0, 7.0))  # the first seconds go to imports
+        run.kill()
+    last = HarnessProcess(suite, store, "--executor", "local")
+    assert last.end() == 0, last.log.read_text()
+    assert_as_if_nothing_had_happened(store, undisturbed)
+
+
+def test_two_drivers_on_one_store_leave_each_others_results_whole(suite, undisturbed, tmp_path):
+    store = tmp_path / "store"
+    both = [HarnessProcess(suite, store, "--executor", "local", "--cpus", "1") for _ in range(2)]
+    assert [run.end() for run in both] == [0, 0], both[0].log.read_text()
+    assert metric_rows(store) == metric_rows(undisturbed)
+    keys = [(row["trial_id"], row["attempt"]) for row in attempts(store)]
+    assert len(keys) == len(set(keys))
+    assert {row["status"] for row in attempts(store)} == {"complete"}

@@ -84,6 +84,13 @@ def test_trials_of_other_code_run_again_and_a_line_says_so(write_suite, copied):
     assert "3 to run" in err
 
 
+def test_trials_of_other_threads_run_again(write_suite, copied):
+    code, _, err = run(write_suite(TINY), copied, "--seeds", "1", "--set", "resources.cpus=2")
+    assert code == 0
+    assert "3 to run" in err
+    assert "other threads" in err
+
+
 def test_a_failing_trial_is_recorded_and_the_others_go_on(write_suite, tmp_path):
     text = TINY.replace(
         "      l1: {set: {loss.l1: 0.5}, why: sharper edges}",
@@ -143,6 +150,14 @@ def test_a_query_can_read_and_write_no_file(store, tmp_path):
         assert code == 2, sql
         assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_has_no_nan_and_no_column_twice(store):
+    assert (
+        query(store, "select 'nan'::double as a, 1 as b")[1] == '[\n  {\n    "a": null,\n    "b": 1\n  }\n]\n'
+    )
+    code, _, err = query(store, "select 1 as a, 2 as a")
+    assert (code, "two columns have one name" in err) == (2, True)
 
 
 def test_a_wrong_query_is_answered_with_the_tables_there_are(store):

@@ -19,6 +19,7 @@ LAYERS = [
     "suite",
     "ablate",
     "plan",
+    "variants",
     "planning",
     "data",
     "models",

@@ -52,6 +52,28 @@ def test_the_table_shows_state_epoch_metric_and_time_left(prepared, clock):
     assert "about 21 s left" in shown
 
 
+def test_a_trial_that_goes_on_is_timed_by_its_own_epochs(prepared, clock):
+    board = Board.of(prepared)
+    trial = prepared.plan.trials[0].id
+    board.take(Started(trial))
+    clock[0] += 4.0
+    board.take(EpochDone(trial, 3, 50.0))  # two of its epochs were another attempt's
+    # 1 epoch took 4 s; 15 of 18 are left, two slots
+    assert board.remaining_seconds() == pytest.approx(30.0)
+
+
+def test_a_failed_trial_is_not_shown_as_done(prepared, clock):
+    board = Board.of(prepared)
+    trial = prepared.plan.trials[0].id
+    board.take(Started(trial))
+    board.take(Ended(trial, failed=True))
+    assert "0/2 waiting 1 failed" in screen(board)
+    console = Console(file=io.StringIO(), width=200)
+    with showing(board, console) as listener:
+        listener(Ended(trial, failed=True))
+    assert console.file.getvalue() == "[1/6] mse seed 0  epoch 0/3  0 ms  failed\n"
+
+
 def test_at_first_no_time_is_guessed(prepared):
     board = Board.of(prepared)
     assert board.remaining_seconds() is None

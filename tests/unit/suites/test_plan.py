@@ -63,7 +63,7 @@ def test_ids_do_not_depend_on_how_the_suite_is_written(write_suite):
 
 
 def test_what_changes_no_result_changes_no_id(write_suite):
-    other = TINY.replace("question: Does this work?", "question: Other?\nresources: {cpus: 2}").replace(
+    other = TINY.replace("question: Does this work?", "question: Other?\nmargins: {psnr: 1}").replace(
         "suite: tiny", "suite: other"
     )
     assert [t.id for t in plan_of(write_suite, other).trials] == [t.id for t in plan_of(write_suite).trials]
@@ -160,6 +160,51 @@ def test_a_plan_survives_json(write_suite):
     assert spec.trial_id() == plan.trials[2].id
 
 
+def test_only_on_a_chain_forgets_the_step_that_it_leaves_out(write_suite):
+    assert plan_of(write_suite).variant("lab").previous == "l1"
+    assert plan_of(write_suite, only=["loss_terms=lab"]).variant("lab").previous is None
+
+
+def test_a_level_that_two_factors_have_is_named_with_its_factor_also_as_a_predecessor(write_suite):
+    text = TINY.replace(
+        "seeds: 2", "  - factor: other\n    levels: {l1: {set: {model.skips: false}}}\nseeds: 2"
+    ).replace("versus: l1", "versus: loss_terms=l1")
+    plan = plan_of(write_suite, text)
+    assert [(v.name, v.previous) for v in plan.variants] == [
+        ("mse", None),
+        ("loss_terms=l1", "mse"),
+        ("lab", "loss_terms=l1"),
+        ("other=l1", None),
+    ]
+
+
+def test_a_chain_that_returns_to_the_base_begins_with_the_reference(write_suite):
+    text = TINY.replace(
+        "      lab: {set: {loss.lab_l1: 0.3}}",
+        "      lab: {set: {loss.lab_l1: 0.3}}\n      back: {drop: [loss.l1, loss.lab_l1]}",
+    )
+    plan = plan_of(write_suite, text)
+    assert plan.reference == "mse"
+    assert plan.variant("back").previous == "lab"
+    assert plan.trial("back", 0).variants == ("mse", "back")
+
+
+def test_the_order_of_augmentations_changes_no_id(write_suite):
+    both = ["base.train.augment=[vflip, hflip]"]
+    assert plan_of(write_suite, overrides=both).trials[0].id == (
+        plan_of(write_suite, overrides=["base.train.augment=[hflip, vflip]"]).trials[0].id
+    )
+
+
+def test_auto_means_the_same_weights_for_every_variant(write_suite, monkeypatch):
+    monkeypatch.setattr("harness.tasks.colorization.published_weights_cached", lambda net: net == "alex")
+    text = TINY.replace("{loss.lab_l1: 0.3}", "{loss.lpips: {weight: 0.3, net: vgg}}")
+    plan = plan_of(write_suite, text)
+    assert {trial.spec["perceptual_weights"] for trial in plan.trials} == {"random"}
+    assert "lpips_rand" in plan.metrics
+    assert "lpips" not in plan.metrics
+
+
 def test_three_mistakes_are_named_at_once_with_their_places(write_suite):
     text = (
         TINY.replace("name: conditional_unet", "name: conditional_unnet")
@@ -206,22 +251,58 @@ def test_three_mistakes_are_named_at_once_with_their_places(write_suite):
             "8:15  base.loss.mse: should be greater than or equal to 0, got -1",
         ),
         ("loss: {mse: 1.0}", "loss: {mse: 0}", "base.loss: no term has a weight above 0"),
-        ("seeds: 2", "seeds: 0", "19:8  seeds: expected a number of seeds from 1 to 10000"),
+        ("seeds: 2", "seeds: 0", "19:8  seeds: expected a number of seeds from 1 to 1000, got 0"),
         ("seeds: 2", "seeds: true", "19:8  seeds: "),
         (
             "{set: {loss.l1: 0.5}, why",
             "{set: {model.depth: 9}, why",
             "vary[0].levels.l1: model.depth: depth 9 leaves",
         ),
-        ("      mse: {}", "      mse: {drop: [loss.ssim]}", "vary[0].levels: nothing to drop at loss.ssim"),
+        (
+            "      mse: {}",
+            "      mse: {drop: [loss.ssim]}",
+            "16:20  vary[0].levels.mse.drop[0]: nothing to drop at loss.ssim",
+        ),
         (
             "  - factor: loss_terms",
             "  - use: skps\n    factor: loss_terms",
-            "13:10  use: no 'skps' in ablations; did you mean 'skips'?",
+            "13:10  vary[0].use: no 'skps' in ablations; did you mean 'skips'?",
         ),
         ("batch_size: 16", "batch_size: 16, accumulation: 3", "base.train.accumulation: 3 does not divide"),
         ("  model: {name", "  modle: {name", "7:3  base.modle: no such section; did you mean 'model'?"),
         ("suite: tiny", "suite: ../tiny", "1:8  suite: "),
+        ("seeds: 2", "seeds: 20000", "expected a number of seeds from 1 to 1000, got 20000"),
+        ("seeds: 2", "seeds: [9223372036854775808]", "the number has more than 64 bits"),
+        (
+            "widths: [8, 16]",
+            "widths: [8, 16], depth: 1000000000",
+            "base.model.depth: should be less than or equal to 10",
+        ),
+        ("lr: 2e-3", "lr: 2e-3, betas: [0.9]", "base.optimizer.betas: needs more than 1 values"),
+        ("lr: 2e-3", "lr: 2e-3, betas: [2, 5]", "base.optimizer.betas[0]: should be less than 1, got 2"),
+        ("augment: [hflip]", "augment: [hflip, hflip]", "base.train.augment: each change once at most"),
+        ("seeds: 2", "seeds: 2\nmargins: {delta_e: -1}", "margins.delta_e: should be greater than 0, got -1"),
+        (
+            "direction: better",
+            "direction: better, label: colour=redd",
+            "the data has no label 'colour=redd'; did you mean 'colour=red'?",
+        ),
+        ("direction: better", "direction: equivalent, by: 1, margin: 1", "`by` is for better and worse"),
+        (
+            "seeds: 2",
+            "seeds: 2\nreport: {template: nope}",
+            "report.template: no template 'nope'; known are chronicle",
+        ),
+        (
+            "seeds: 2",
+            "  - {factor: loss_terms, levels: {a: {}}}\nseeds: 2",
+            "vary[1].factor: the name 'loss_terms' is taken",
+        ),
+        (
+            "{set: {loss.l1: 0.5}",
+            "{set: {" + ".".join("a" * 100) + ": 0.5}",
+            "a path of 100 parts is too deep",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_the_way_out(write_suite, old, new, expected):

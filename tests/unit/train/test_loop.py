@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.errors import NonFiniteLossError
+from harness.errors import NonFiniteLossError, TrialError
 from harness.registry import registry
 
 
@@ -71,7 +71,10 @@ def test_the_average_is_what_is_validated_and_kept(train, spec_of):
     assert averaged.curve("loss", "train") == plain.curve("loss", "train")
     assert averaged.curve("loss") != plain.curve("loss")
     weights = load_file(averaged.kept["last"][1])
-    assert weights.keys() == {*(f"module.{name}" for name in load_file(plain.kept["last"][1])), "n_averaged"}
+    assert weights.keys() == load_file(plain.kept["last"][1]).keys()
+    assert any(
+        not torch.equal(weights[name], other) for name, other in load_file(plain.kept["last"][1]).items()
+    )
 
 
 def test_bf16_trains_in_fp32_weights(train, spec_of):
@@ -106,8 +109,25 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_evidence(train, spec_
     assert set(evidence["loss_sums"]) == {"loss", "loss/mse"}
 
 
-def test_the_asked_precision_is_asserted_against_the_one_in_force(train, spec_of, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_an_environment_does_not_change_the_asked_precision(train, spec_of, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    monkeypatch.delenv("WORLD_SIZE")
-    assert train(spec_of()).facts["precision"] == "fp32"
+    whole = train(spec_of())
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    assert whole.metrics == train(spec_of()).metrics
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [("mixed_precision", "fp16", "expected precision no"), ("num_processes", 2, "expected 1 process")],
+)
+def test_what_is_in_force_is_asserted_against_what_was_asked(
+    train, spec_of, monkeypatch, attribute, value, message
+):
+    monkeypatch.setattr(f"accelerate.Accelerator.{attribute}", property(lambda self: value))
+    with pytest.raises(TrialError, match=message):
+        train(spec_of())
+
+
+def test_the_last_weights_are_those_of_the_epoch_that_training_stopped_at(train, spec_of):
+    sink = train(spec_of("base.train.epochs=9", "base.train.early_stopping=1", "base.optimizer.lr=1e-12"))
+    assert sink.kept["last"][0] == len(sink.curve("delta_e")) < 9

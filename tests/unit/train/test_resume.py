@@ -62,7 +62,7 @@ def test_a_stop_in_an_epoch_keeps_the_batches_that_were_done(spec_of, tmp_path):
 def test_one_state_is_kept_and_it_is_whole(train, spec_of):
     sink = train(spec_of())
     states = list((sink.folder / "state").iterdir())
-    assert [state.name for state in states] == [f"step-{3 * STEPS:08d}-0004"]
+    assert [state.name for state in states] == [f"step-{3 * STEPS:012d}-0004"]
     assert read_progress(states[0]).finished
 
 
