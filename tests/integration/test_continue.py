@@ -22,6 +22,13 @@ def in_the_middle(rows):
     )
 
 
+def epochs_done(rows):
+    furthest = {}
+    for row in rows:
+        furthest[row["trial_id"]] = max(row["epochs_done"], furthest.get(row["trial_id"], 0))
+    return sum(furthest.values())
+
+
 def assert_as_if_nothing_had_happened(store, undisturbed):
     rows = metric_rows(store)
     assert rows == metric_rows(undisturbed)
@@ -87,14 +94,15 @@ def test_ctrl_c_writes_checkpoints_and_exits_130(executor, suite, undisturbed, t
 def test_killed_again_and_again_at_any_moment(suite, undisturbed, tmp_path):
     store = tmp_path / "store"
     moments = random.Random(20)
-    for _ in range(3):
+    for epochs in (4, 11, 18):  # of 32
         run = HarnessProcess(suite, store, "--executor", "local")
-        run.wait_for(lambda rows, run=run: bool(run.workers()))
-        time.sleep(moments.uniform(4.0, 7.0))  # the first seconds go to imports
+        run.wait_for(lambda rows, least=epochs: epochs_done(rows) >= least)
+        time.sleep(moments.uniform(0.0, 0.3))  # in a step, a validation or a write
         run.kill()
     last = HarnessProcess(suite, store, "--executor", "local")
     assert last.end() == 0, last.log.read_text()
     assert_as_if_nothing_had_happened(store, undisturbed)
+    assert sum(row["error_class"] == "DriverLost" for row in attempts(store)) >= 3
 
 
 def test_two_drivers_on_one_store_leave_each_others_results_whole(suite, undisturbed, tmp_path):
