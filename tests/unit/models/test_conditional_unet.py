@@ -242,7 +242,7 @@ def test_can_be_built_and_run_on_the_meta_device():
     [
         ({"widths": (12, 20), "norm": "group"}, "groups 8 must divide every width.*12"),
         ({"widths": ()}, "widths"),
-        ({"widths": (0,)}, "greater than 0"),
+        ({"widths": (0,)}, "widths.0\n  Input should be greater than or equal to 1"),
         ({"depth": 0}, "depth"),
         ({"norm": "layer"}, "norm"),
         ({"width": (8,)}, "width"),
