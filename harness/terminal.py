@@ -17,18 +17,34 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.claims import judge_claims
-from harness.analysis.wording import format_duration, format_number
+from harness.analysis.effects import Comparison, compare_all
+from harness.analysis.wording import (
+    format_duration,
+    format_effect,
+    format_number,
+    format_p,
+    format_seeds,
+)
 from harness.api import Prepared
 from harness.config import MetricInfo
 from harness.estimate import Estimate
 from harness.execute.base import Ended, EpochDone, Event, Listener, Started
 from harness.plan import Plan, Variant
+from harness.reporting.comparisons import distinct
 from harness.reporting.render import WrittenReport
 from harness.store.read import RunRecord
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 ENDED = ("done", "failed")
-SIGNS = {"confirmed": ("✓", "green"), "refuted": ("✗", "red"), "inconclusive": ("?", "yellow")}
+SIGNS = {
+    "confirmed": ("✓", "green"),
+    "refuted": ("✗", "red"),
+    "inconclusive": ("?", "yellow"),
+    "better": ("✓", "green"),
+    "worse": ("✗", "red"),
+    "equivalent": ("=", "default"),
+    "described": ("·", "default"),  # too few seeds to judge
+}
 
 
 @dataclass
@@ -128,6 +144,9 @@ def conclude(record: RunRecord, written: WrittenReport, console: Console) -> Non
     width = console.width if console.is_terminal else sys.maxsize
     for result in judge_claims(record):
         console.print(_verdict_line(result.verdict, result.claim.says, result.reason, width))
+    if not record.plan.claims:
+        for comparison in distinct(compare_all(record, record.plan.primary_metric)):
+            console.print(_comparison_line(record.plan, comparison, width))
     console.print(f"report  {_short(written.html)}")
 
 
@@ -238,6 +257,17 @@ def _verdict_line(verdict: str, says: str, reason: str, width: int) -> Text:
     fits = len(line) + 3 + len(reason) <= width
     line.append(f"   {reason}" if fits else f"\n{'':16}{reason}", style="dim")
     return line
+
+
+def _comparison_line(plan: Plan, found: Comparison, width: int) -> Text:
+    """Return the verdict on two variants in the primary metric, for a suite that claims nothing."""
+    info = plan.metrics[found.metric]
+    title = f"{plan.variant(found.of).title} against {plan.variant(found.versus).title}"
+    if found.difference is None:
+        return _verdict_line(found.verdict, title, "no seed that both have", width)
+    effect = f"{info.symbol} {format_effect(info, found.difference, found.low, found.high)}"
+    p = "" if found.p_adjusted is None else f", {format_p(found.p_adjusted)} (Holm)"
+    return _verdict_line(found.verdict, title, f"{effect}, {format_seeds(found.n)}{p}", width)
 
 
 def stdout() -> Console:

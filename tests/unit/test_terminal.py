@@ -1,12 +1,15 @@
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from harness.api import prepare
 from harness.execute.base import Ended, EpochDone, Started
-from harness.terminal import Board, showing
+from harness.reporting.render import WrittenReport
+from harness.terminal import Board, conclude, showing
 from harness.testing.tiny import TINY
+from tests.support.synthetic_run import synthetic_record
 
 
 @pytest.fixture
@@ -90,3 +93,26 @@ def test_elsewhere_a_line_is_printed_for_each_trial_that_ends(prepared, clock):
         listener(EpochDone(trial, 3, 41.5))
         listener(Ended(trial))
     assert console.file.getvalue() == "[1/6] l1 seed 0  epoch 3/3  ΔE 41.50  2.5 s\n"
+
+
+def concluded(record):
+    console = Console(file=io.StringIO(), width=200)
+    conclude(record, WrittenReport(html=Path("r/report.html"), markdown=Path("r/report.md")), console)
+    return console.file.getvalue().splitlines()
+
+
+def test_the_end_prints_a_line_a_claim_and_where_the_report_lies(tmp_path):
+    record = synthetic_record(tmp_path)
+    *claims, last = concluded(record)
+    assert last == "report  r/report.html"
+    assert len(claims) == len(record.plan.claims)
+    for line, claim in zip(claims, record.plan.claims, strict=True):
+        assert line.split(maxsplit=2)[1] in ("confirmed", "refuted", "inconclusive")
+        assert claim.says in line
+
+
+def test_without_claims_the_end_prints_the_comparisons(tmp_path):
+    *lines, _ = concluded(synthetic_record(tmp_path, claims=False))
+    assert len(lines) == 5  # three steps of the chain, and two more against the reference
+    assert all(" against " in line and "ΔE" in line and "5 seeds" in line for line in lines)
+    assert any(line.startswith("✓ better") for line in lines)
