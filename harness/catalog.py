@@ -13,7 +13,6 @@ from typing import Literal
 from harness.errors import HarnessError, did_you_mean
 
 Kind = Literal["suites", "ablations", "reports"]
-LONGEST_NAME = 100
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
 """What may be part of a file name and of a command line."""
 
@@ -50,8 +49,11 @@ def find_suite(text: str) -> Path:
     so that the same command works inside and outside the repository.
     """
     path = Path(text)
-    if len(path.name) <= LONGEST_NAME and path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:  # for instance a name that is too long
+        raise HarnessError(f"cannot look for {text}: {error.strerror}") from None
     if path.suffix in ("", ".yaml") and path.parent in (Path(), Path("suites")):
         return find("suites", path.stem)
     raise HarnessError(f"no suite file {text}; known suites are {', '.join(names('suites'))}")

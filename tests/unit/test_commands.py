@@ -95,6 +95,7 @@ def test_a_wrong_suite_is_refused_with_every_mistake_and_no_traceback(command, w
     ("arguments", "message"),
     [
         (["run", "nowhere.yaml"], "no 'nowhere' in suites"),
+        (["run", "a" * 300], "File name too long"),
         (["report", "--store", "nowhere"], "no store at"),
         (["query", "select 1", "--store", "nowhere"], "no store at"),
         (["run", "colorization_losses", "-p", "smoke", "--executor", "slurm"], "no executor 'slurm'"),
