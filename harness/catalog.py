@@ -6,7 +6,9 @@ A project is a folder of the harness's own shape: `suites/`, `ablations/`, `repo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,17 @@ def find(kind: Kind, name: str) -> Path:
             if file.is_file():
                 return file
     raise HarnessError(f"no '{name}' in {kind}{did_you_mean(name, names(kind))}")
+
+
+def template_names(folders: Iterable[Path | Traversable]) -> set[str]:
+    """Return the names of the report templates in folders: those of the folders that hold a page."""
+    return {
+        entry.name
+        for folder in folders
+        if folder.is_dir()
+        for entry in folder.iterdir()
+        if entry.is_dir() and entry.joinpath("report.html.j2").is_file()
+    }
 
 
 def find_suite(text: str) -> Path:

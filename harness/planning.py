@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.catalog import search_path
+from harness.catalog import search_path, template_names
 from harness.config import MetricInfo, TrialSpec
 from harness.document import Path_, dotted, split_path
 from harness.errors import Problem, SuiteError, did_you_mean
@@ -207,8 +207,7 @@ def _metrics(task: Any, specs: Mapping[str, TrialSpec]) -> dict[str, MetricInfo]
 
 def _report_mistakes(suite: Suite) -> Iterator[Mistake]:
     """Yield a template that nobody has: a run must not train first and fail then."""
-    folders = search_path("reports")
-    templates = {entry.name for folder in folders for entry in folder.iterdir() if entry.is_dir()}
+    templates = template_names(search_path("reports"))
     name = suite.report.template
     if name not in templates:
         yield Mistake(("report", "template"), f"no template '{name}'{did_you_mean(name, templates)}")

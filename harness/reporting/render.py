@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from markupsafe import Markup, escape
 
+from harness.catalog import template_names
 from harness.errors import HarnessError, did_you_mean
 from harness.reporting.charts import Drawing, draw, inline, read_palette, standalone
 from harness.reporting.model import Curves, Forest, Picture, View
@@ -59,8 +60,9 @@ def render(view: View, template: str, search_path: Sequence[Folder], out: Path) 
         HarnessError: no such template.
     """
     source = _Templates(search_path)
-    if template not in source.names():
-        raise HarnessError(f"no report template '{template}'{did_you_mean(template, source.names())}")
+    known = template_names(search_path)
+    if template not in known:
+        raise HarnessError(f"no report template '{template}'{did_you_mean(template, known)}")
     css = source.read(STYLE)
     desk = _Desk(css)
     html = _html_environment(source, desk).get_template(f"{template}/report.html.j2")
@@ -81,16 +83,6 @@ class _Templates(BaseLoader):
 
     def __init__(self, folders: Sequence[Folder]) -> None:
         self.folders = folders
-
-    def names(self) -> set[str]:
-        """Return the folders that hold a report."""
-        return {
-            entry.name
-            for folder in self.folders
-            if folder.is_dir()
-            for entry in folder.iterdir()
-            if entry.is_dir() and entry.joinpath("report.html.j2").is_file()
-        }
 
     def read(self, name: str) -> str:
         """Return the text of a file.
