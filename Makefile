@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check install clean
+.PHONY: demo test fuzz check install clean
 
 demo: install  ## install, run the main job, print where its report lies
 	$(BIN)/harness run suites/colorization_losses.yaml --profile laptop
 
 test: install check  ## install, check style and types, run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+fuzz: install  ## ten times as many mutated suites as the tests take, from a seed of the day
+	HARNESS_FUZZ=20000 HARNESS_FUZZ_SEED=`date +%Y%m%d` $(BIN)/python -m pytest tests/fuzz
 
 check: install
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import report, run
-    from harness.planning import build_plan
+    from harness.planning.build import build_plan
     from harness.store.read import open_store
     from harness.suite import load_suite
 
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "build_plan", "load_suite", "open_store", "report", "run"]
 
 _HOMES = {
-    "build_plan": "harness.planning",
+    "build_plan": "harness.planning.build",
     "load_suite": "harness.suite",
     "open_store": "harness.store.read",
     "report": "harness.api",

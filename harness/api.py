@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import catalog
-from harness.errors import HarnessError
-from harness.estimate import Estimate, estimate
+from harness.cost.estimate import Estimate, estimate
+from harness.cost.spending import apply_budget
+from harness.errors import HarnessError, SuiteError
 from harness.execute.driver import Assessment, Outcome, assess, run_plan
 from harness.plan import Plan, PlannedTrial
-from harness.planning import plan_suite
+from harness.planning.build import PlannedSuite, plan_suite
 from harness.provenance import available_cpus
 from harness.store.read import StoreReader, open_store
 from harness.store.write import create_store
+from harness.suite import load_suite
 
 if TYPE_CHECKING:
     from harness.execute.base import Executor, Listener
+    from harness.preflight.check import Preflight
+    from harness.preflight.facts import Facts
     from harness.reporting.render import WrittenReport
 
 EXECUTORS = ("ray", "local")
 DEFAULT_STORE = Path("runs")
-TIMING_SECONDS = 10.0
+TIMING_SECONDS = 1.5
+PREFLIGHT_SECONDS = 60.0
+LARGE = 1000  # trials of a plan that is printed without trying its models
+PLAN_SECONDS = 1.0  # of preflight before a plan is printed
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A plan, and what a store already holds of it."""
 
-    plan: Plan
+    planned: PlannedSuite
     store: Path
     assessment: Assessment
     cpus: int
     """CPUs that the run may use."""
+    preflight: Preflight | None = None
+    """What the preflight found; none where it was left out."""
+
+    @property
+    def plan(self) -> Plan:
+        """What is going to run."""
+        return self.planned.plan
 
     @property
     def missing(self) -> list[PlannedTrial]:
@@ -48,15 +63,72 @@ class Prepared:
         return max(1, self.cpus // self.plan.resources.cpus)
 
     @property
+    def facts(self) -> Mapping[str, Facts]:
+        """What the models of variants take, by name, as far as the preflight came."""
+        return self.preflight.facts if self.preflight else {}
+
+    @property
     def notes(self) -> list[str]:
         """What somebody who runs this should know."""
-        return [*self.plan.notes, *self.assessment.notes]
+        found = self.preflight.notes if self.preflight else []
+        return [*self.plan.notes, *self.assessment.notes, *found]
+
+    def checked(self, *, seconds: float = PREFLIGHT_SECONDS, skip_broken: bool = False) -> Prepared:
+        """Build and try every distinct structure of the missing trials once, and return what is sound.
+
+        Args:
+            seconds: no structure is begun after them.
+            skip_broken: leave variants that fail out, with a note, in place of refusing.
+
+        Raises:
+            SuiteError: a variant fails; every failure with the level that caused it.
+        """
+        from harness.preflight.check import check_plan  # imports torch
+
+        if not self.missing:
+            return self
+        found = check_plan(self.plan, self.missing, seconds=seconds)
+        problems = {
+            name: self.planned.problem(
+                name, finding.mistake, also_in_reference=self.plan.reference in finding.variants
+            )
+            for finding in reversed(found.findings)
+            for name in finding.variants
+        }
+        if problems and not skip_broken:
+            raise SuiteError(problems.values())
+        planned = self.planned.without({name: str(problem) for name, problem in problems.items()})
+        return replace(self, planned=planned, preflight=found)
+
+    def within_budget(self, *, timing_seconds: float = TIMING_SECONDS) -> Prepared:
+        """Return what the suite's budget leaves of the plan.
+
+        Raises:
+            HarnessError: the plan needs more than the budget allows, and may not be trimmed.
+        """
+        if self.plan.budget is None:
+            return self
+        plan, notes = apply_budget(self.plan, self.missing, self.estimate(timing_seconds=timing_seconds))
+        noted = plan.model_copy(update={"notes": (*plan.notes, *notes)})
+        return replace(self, planned=replace(self.planned, plan=noted))
 
     def estimate(self, *, timing_seconds: float = TIMING_SECONDS) -> Estimate:
-        """Return how long it will take: from the store, and from steps timed for `timing_seconds` at most."""
-        reader = StoreReader(self.store)
+        """Return what the missing trials take.
+
+        Args:
+            timing_seconds: the most that timing steps may take, where neither the store nor an earlier
+                timing on this machine tells.
+        """
         return estimate(
-            self.plan, self.missing, slots=self.slots, store=reader, timing_seconds=timing_seconds
+            self.plan,
+            self.missing,
+            slots=self.slots,
+            store=StoreReader(self.store),
+            facts=self.facts,
+            timing_seconds=timing_seconds,
+            paces=cache_folder().parent / "paces",
+            budget=self.plan.budget,
+            epochs_done=self.assessment.epochs_done,
         )
 
     def to_json(self, expected: Estimate) -> dict[str, Any]:
@@ -65,6 +137,7 @@ class Prepared:
             **self.plan.model_dump(mode="json"),
             "missing": [trial.id for trial in self.missing],
             "notes": self.notes,
+            "facts": {name: asdict(found) for name, found in self.facts.items()},
             "estimate": asdict(expected),
         }
 
@@ -79,6 +152,7 @@ def prepare(
     store: Path | str = DEFAULT_STORE,
     cpus: int | None = None,
     fresh: bool = False,
+    skip_broken: bool = False,
 ) -> Prepared:
     """Plan a suite against a store, which need not exist; nothing is written.
 
@@ -91,13 +165,74 @@ def prepare(
         store: folder that results are kept in.
         cpus: CPUs to use; all that this process may use when none.
         fresh: whether trials run again that the store holds.
+        skip_broken: leave out variants whose configuration is wrong, with a note, in place of refusing.
 
     Raises:
         HarnessError: everything that is wrong with the suite.
     """
-    plan = plan_suite(suite, profile=profile, overrides=overrides, seeds=seeds, only=only)
+    planned = plan_suite(
+        suite, profile=profile, overrides=overrides, seeds=seeds, only=only, skip_broken=skip_broken
+    )
     root = Path(store).expanduser().resolve()
-    return Prepared(plan, root, assess(plan, StoreReader(root), fresh=fresh), cpus or available_cpus())
+    assessment = assess(planned.plan, StoreReader(root), fresh=fresh)
+    return Prepared(planned, root, assessment, cpus or available_cpus())
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is wrong with a suite under one profile."""
+
+    suite: str
+    """As the user named it."""
+    profile: str | None
+    variants: int
+    trials: int
+    checked: str
+    """How much was tried, in words; empty where the suite was not sound enough to try."""
+    problems: tuple[str, ...]
+    """One line each."""
+    notes: tuple[str, ...]
+
+
+def validate(
+    suite: Path | str, *, profile: str | None = None, overrides: Sequence[str] = ()
+) -> list[Validation]:
+    """Check a suite as it stands and under each of its profiles, or under one profile alone.
+
+    Every distinct structure is tried, whatever a store holds. A suite that there is not has this
+    as its problem, so that those beside it are checked all the same.
+    """
+    profiles = [profile] if profile is not None else [None, *_profiles_of(suite)]
+    return [_validation(suite, one, overrides) for one in profiles]
+
+
+def _profiles_of(suite: Path | str) -> list[str]:
+    try:
+        return list(load_suite(suite).suite.profiles)
+    except SuiteError as error:
+        return list(error.rest.suite.profiles) if error.rest is not None else []
+    except HarnessError:  # no such suite
+        return []
+
+
+def _validation(suite: Path | str, profile: str | None, overrides: Sequence[str]) -> Validation:
+    nowhere = Path(os.devnull)  # a store that holds nothing
+    try:
+        prepared = prepare(suite, profile=profile, overrides=overrides, store=nowhere).checked()
+    except HarnessError as error:
+        found_wrong = error.problems if isinstance(error, SuiteError) else [error]
+        lines = tuple(str(problem) for problem in found_wrong)
+        return Validation(str(suite), profile, 0, 0, "", lines, ())
+    plan, found = prepared.plan, prepared.preflight
+    return Validation(
+        suite=str(suite),
+        profile=profile,
+        variants=len(plan.variants),
+        trials=len(plan.trials),
+        checked=found.summary if found else "",
+        problems=(),
+        notes=tuple(prepared.notes),
+    )
 
 
 def execute(
@@ -116,11 +251,13 @@ def execute(
         listener: told of what happens, in this thread.
 
     Raises:
-        HarnessError: the store or the cluster is out of reach.
+        HarnessError: the store, the cache or the cluster is out of reach.
     """
     if executor not in EXECUTORS:
         raise HarnessError(f"no executor '{executor}'; known are {' and '.join(EXECUTORS)}")
     writer = create_store(prepared.store)
+    cache = cache_folder()
+    _require_folder(cache)
     workers = _executor(executor, address, prepared.cpus) if prepared.missing else None
     try:
         return run_plan(
@@ -129,7 +266,7 @@ def execute(
             workers,
             assessment=prepared.assessment,
             listener=listener,
-            cache=cache_folder(),
+            cache=cache,
         )
     finally:
         if workers is not None:
@@ -137,8 +274,47 @@ def execute(
 
 
 def run(suite: Path | str, *, executor: str = "ray", address: str | None = None, **options: Any) -> Outcome:
-    """Plan a suite and run what is missing; `options` are those of `prepare`."""
-    return execute(prepare(suite, **options), executor=executor, address=address)
+    """Plan a suite, check it and run what is missing; `options` are those of `prepare`."""
+    skip_broken = bool(options.get("skip_broken"))
+    ready = prepare(suite, **options).checked(skip_broken=skip_broken).within_budget()
+    return execute(ready, executor=executor, address=address)
+
+
+def other_plan(text: str, *, profile: str | None = None, store: Path | str = DEFAULT_STORE) -> Plan:
+    """Return the plan that a user names to compare with: a suite, a plan as JSON, or a run of the store.
+
+    Args:
+        text: a suite's file or name, a file of `harness plan --json`, or a run's id, prefix or `latest`.
+        profile: taken for a suite that has a profile of this name.
+        store: folder that runs are looked up in.
+
+    Raises:
+        HarnessError: it is none of these, or something is wrong with it.
+    """
+    if text.endswith(".json"):
+        return _plan_in(Path(text))
+    try:
+        found = catalog.find_suite(text)
+    except HarnessError as error:
+        try:
+            return open_store(store).run(text).plan
+        except HarnessError as other:
+            raise HarnessError(f"{text} is no suite ({error}) and no run ({other})") from None
+    known = load_suite(found).suite.profiles
+    return plan_suite(found, profile=profile if profile in known else None).plan
+
+
+def _plan_in(file: Path) -> Plan:
+    """Return the plan that `harness plan --json` wrote to a file."""
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        return Plan.model_validate({key: fields[key] for key in Plan.model_fields if key in fields})
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError) as error:
+        raise HarnessError(
+            f"{file} holds no plan; `harness plan SUITE --json > {file}` writes one"
+        ) from error
 
 
 def report(
@@ -171,6 +347,17 @@ def cache_folder() -> Path:
     """Return the folder that generated data is kept in: below HARNESS_CACHE, else the user's cache."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "ablation-harness"
     return Path(os.environ.get("HARNESS_CACHE", default)).expanduser().resolve() / "data"
+
+
+def _require_folder(cache: Path) -> None:
+    """Refuse a cache that cannot be made; one that is there may be read-only and hold all that is needed."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(
+            f"the folder of generated data {cache} cannot be made: {error.strerror or error}; "
+            "set HARNESS_CACHE to a folder that you may write"
+        ) from error
 
 
 def _executor(name: str, address: str | None, cpus: int) -> Executor:

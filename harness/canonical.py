@@ -10,7 +10,8 @@ import hashlib
 import json
 from typing import Any
 
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
+NESTING = (dict, list, tuple)
 HASH_LENGTH = 16  # hexadecimal digits, 64 bits: no collision to expect below a billion trials
 
 
@@ -37,7 +38,9 @@ def _require_string_keys(value: Any) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"a key must be a string, got {key!r}")
-            _require_string_keys(item)
+            if isinstance(item, NESTING):
+                _require_string_keys(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _require_string_keys(item)
+            if isinstance(item, NESTING):
+                _require_string_keys(item)

@@ -22,7 +22,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
 def search_path(kind: Kind) -> list[Path]:
     """Return the folders that hold content of one kind, the first to look in first."""
     bundled = Path(str(files(f"harness.{kind}")))
-    return [folder for folder in (Path.cwd() / kind, bundled) if folder.is_dir()]
+    return [folder for folder in (Path(kind), bundled) if folder.is_dir()]
 
 
 def names(kind: Kind) -> list[str]:

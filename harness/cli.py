@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -40,6 +41,12 @@ OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="FACTOR=LEVEL", help="Run this level and the reference only. Repeatable."),
 ]
+SkipBrokenOption = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out variants that are wrong, in place of refusing.")
+]
+PreflightOption = Annotated[
+    bool, typer.Option("--preflight/--no-preflight", help="Build and try every distinct model first.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 DEFAULT_STORE = Path("runs")
 
@@ -71,6 +78,8 @@ def run(
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs to use; all there are by default.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run trials again that the store holds.")] = False,
+    preflight: PreflightOption = True,
+    skip_broken: SkipBrokenOption = False,
 ) -> None:
     """Run what is missing of a suite, then report.
 
@@ -79,7 +88,8 @@ def run(
     """
     from harness import api
     from harness.store.read import open_store
-    from harness.terminal import Board, announce, conclude, showing, stderr, stdout
+    from harness.terminal.board import Board, announce, conclude, showing
+    from harness.terminal.console import stderr, stdout
 
     prepared = api.prepare(
         suite,
@@ -90,12 +100,22 @@ def run(
         store=store,
         cpus=cpus,
         fresh=fresh,
+        skip_broken=skip_broken,
     )
+    if preflight:
+        prepared = prepared.checked(skip_broken=skip_broken)
+    prepared = prepared.within_budget()
     progress = stderr()
     announce(prepared, progress)
     board = Board.of(prepared)
     with showing(board, progress) as listener:
         outcome = api.execute(prepared, executor=executor, address=address, listener=listener)
+    if outcome.over_budget:
+        progress.print(
+            f"stopped by the budget: {outcome.over_budget}; the same command goes on from here, "
+            "if what is left fits into the budget"
+        )
+        raise typer.Exit(EXIT_FAILED)
     if outcome.interrupted:
         progress.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -115,20 +135,82 @@ def plan(
     only: OnlyOption = None,
     store: StoreOption = DEFAULT_STORE,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs to plan for.")] = None,
+    preflight: Annotated[
+        bool | None,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="Try models and time steps; done by default unless the plan is large.",
+        ),
+    ] = None,
+    skip_broken: SkipBrokenOption = False,
+    diff: Annotated[
+        str | None,
+        typer.Option(metavar="OTHER", help="Show what changes from a suite, a plan as JSON, or a run."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a suite would run: variants, seeds, what is missing, and how long it takes."""
+    """Show what a suite would run: variants, seeds, what is missing, and what it takes.
+
+    Models are tried, and steps timed, for a second or two, and not at all where there are more
+    than a thousand trials; `validate` and `run` try every distinct model.
+    """
     from harness import api
-    from harness.terminal import print_plan, stdout
+    from harness.planning.difference import compare_plans
+    from harness.terminal.console import stdout
+    from harness.terminal.plan_page import print_difference, print_plan
 
     prepared = api.prepare(
-        suite, profile=profile, overrides=set_ or (), seeds=seeds, only=only or (), store=store, cpus=cpus
+        suite,
+        profile=profile,
+        overrides=set_ or (),
+        seeds=seeds,
+        only=only or (),
+        store=store,
+        cpus=cpus,
+        skip_broken=skip_broken,
     )
-    expected = prepared.estimate()
+    if diff is not None:
+        found = compare_plans(api.other_plan(diff, profile=profile, store=store), prepared.plan)
+        _print_json(asdict(found)) if as_json else print_difference(found, stdout())
+        return
+    if preflight is None:
+        preflight = len(prepared.plan.trials) <= api.LARGE
+    if preflight:
+        prepared = prepared.checked(seconds=api.PLAN_SECONDS, skip_broken=skip_broken)
+    timing = api.TIMING_SECONDS if preflight else 0.0
+    refusal: HarnessError | None = None
+    try:
+        prepared = prepared.within_budget(timing_seconds=timing)
+    except HarnessError as error:  # told when it is seen what takes how much
+        refusal = error
+    expected = prepared.estimate(timing_seconds=timing)
     if as_json:
-        print(json.dumps(prepared.to_json(expected), indent=2, ensure_ascii=False))
+        _print_json(prepared.to_json(expected))
     else:
         print_plan(prepared, expected, stdout())
+    if refusal is not None:
+        raise refusal
+
+
+@app.command()
+def validate(
+    suites: Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of suites.")],
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find everything that is wrong with suites; nothing runs but one small step of each distinct model.
+
+    Without --profile a suite is checked as it stands and under each of its profiles.
+    """
+    from harness import api
+    from harness.terminal.console import stdout
+    from harness.terminal.plan_page import print_validation
+
+    found = [one for name in suites for one in api.validate(name, profile=profile, overrides=set_ or ())]
+    _print_json([asdict(one) for one in found]) if as_json else print_validation(found, stdout())
+    if any(one.problems for one in found):
+        raise typer.Exit(EXIT_BAD_INPUT)
 
 
 @app.command()
@@ -161,14 +243,125 @@ def query(
     print_query(sql, store, format_)
 
 
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help="Such as losses or ablations; none tells the kinds."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what there is to choose from: suites, ablations, components, metrics, templates."""
+    from harness import manual
+    from harness.terminal.console import stdout
+    from harness.terminal.pages import print_entries, print_kinds
+
+    if kind is None:
+        counts = manual.counts()
+        _print_json(counts) if as_json else print_kinds(counts, stdout())
+        return
+    entries = manual.entries(kind)
+    _print_json([asdict(entry) for entry in entries]) if as_json else print_entries(entries, stdout())
+
+
+@app.command()
+def show(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Such as model, ablation or metric.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `harness list`, or module:Name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show all about one name: settings with defaults and ranges, levels, claims, what it is for."""
+    from harness import manual
+    from harness.terminal.console import stdout
+    from harness.terminal.pages import print_page
+
+    page = manual.page(kind, name)
+    _print_json(asdict(page)) if as_json else print_page(page, stdout())
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="File to write, in place of standard output.")] = None,
+) -> None:
+    """Print the JSON Schema of a suite, which lets an editor complete and check suites."""
+    from harness.schema import header, suite_schema, write_schema
+
+    if out is None:
+        _print_json(suite_schema())
+        return
+    write_schema(out)
+    typer.echo(f"wrote {out}; a suite beside it begins with\n{header(out.name)}")
+
+
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    deep: Annotated[bool, typer.Option("--deep", help="Also start Ray, which takes some 20 s.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at this machine and installation: what is right, what is wrong, and the way out."""
+    from harness.api import cache_folder
+    from harness.doctor import examine
+    from harness.terminal.console import stdout
+    from harness.terminal.pages import print_findings
+
+    findings = examine(store=store.expanduser().resolve(), cache=cache_folder(), deep=deep)
+    if as_json:
+        _print_json([finding.to_json() for finding in findings])
+    else:
+        print_findings(findings, stdout())
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+@app.command()
+def weights(
+    suite: SuiteArgument,
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get the files that are missing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the files of published weights that a suite reads, and whether they are here."""
+    from harness import needs
+    from harness.terminal.console import stdout
+    from harness.terminal.pages import print_needs
+
+    needed = needs.weights_of_suite(suite, profile=profile, overrides=set_ or ())
+    problems = needs.fetch(needed) if fetch else []
+    if as_json:
+        _print_json([need.to_json() for need in needed])
+    else:
+        print_needs(needed, stdout())
+    if problems:
+        raise HarnessError("\n".join(problems))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+) -> None:
+    """Write a project of your own: a suite that runs at once, an ablation and a loss to change."""
+    from harness.project import create_project, next_commands
+
+    create_project(folder)
+    typer.echo("\n".join(next_commands(folder)))
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 def main() -> None:
     """Run the command line; user errors become one message and exit code 2."""
     try:
         app()
     except HarnessError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", EXIT_INTERRUPTED)
+    except ImportError as error:
+        if (error.name or "").startswith("harness"):
+            raise
+        _fail(f"{error}; `harness doctor` tells what this installation lacks", EXIT_BAD_INPUT)
 
 
 def _fail(message: str, code: int) -> NoReturn:

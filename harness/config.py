@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from harness.canonical import content_hash
 
@@ -21,16 +31,70 @@ class ComponentConfig(Frozen):
     name: str
     """Name in the registry."""
 
+    def idle(self) -> tuple[str, ...]:
+        """Return the settings that have no effect beside the others.
+
+        They are written as their defaults, so that they set no two trials apart.
+        """
+        return ()
+
+    @model_serializer(mode="wrap")
+    def _idle_as_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name in self.idle():
+            written[name] = type(self).model_fields[name].get_default(call_default_factory=True)
+        return written
+
+
+def _pair(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _single(value: tuple[int, int]) -> int | tuple[int, int]:
+    return value[0] if value[0] == value[1] else value
+
+
+Side = Annotated[int, Field(ge=1, le=10_000)]
+Size = Annotated[
+    tuple[Side, Side],
+    BeforeValidator(_pair),
+    PlainSerializer(_single),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            ]
+        }
+    ),
+]
+"""Height and width in pixels; in a suite one number stands for a square, and is written so again."""
+
 
 class DataConfig(ComponentConfig):
     """Parameters that every data set has."""
 
-    size: int = Field(ge=1)
-    """Height and width of a picture in pixels."""
+    size: Size
+    """Height and width of a picture in pixels; one number for a square."""
     train_size: int = Field(ge=1)
     """Samples to train on."""
     validation_size: int = Field(ge=1)
     """Samples to validate on."""
+
+
+class ModelConfig(ComponentConfig):
+    """Parameters that every model has."""
+
+    def check(self, height: int, width: int) -> str | None:
+        """Return why the model does not take pictures of `height` x `width` pixels, or none."""
+        return None
 
 
 class LossConfig(Frozen):
@@ -58,19 +122,14 @@ class TrainConfig(Frozen):
     With it, validation, samples and the kept weights are those of the average."""
     early_stopping: int | None = Field(default=None, ge=1)
     """Epochs without a better primary metric after which training ends; none trains to the end."""
-    augment: tuple[Literal["hflip", "vflip"], ...] = ()
+    augment: tuple[SerializeAsAny[ComponentConfig], ...] = ()
     """Random changes of the training images, the same for input and target, drawn from
-    (seed, epoch, index): `hflip` and `vflip` mirror with probability one half."""
+    (seed, epoch, index); applied in alphabetical order of their names, whatever the order written."""
+    balance: str | None = None
+    """Kind of label, such as `colour`, whose values are drawn equally often in training; none draws
+    every sample once an epoch."""
     determinism: Literal["strict", "warn", "off"] = "strict"
     """`strict` raises on an operation that does not repeat, `warn` names it, `off` asks for none."""
-
-    @field_validator("augment")
-    @classmethod
-    def _in_alphabetical_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Refuse repeats, which would cancel out, and sort: the order does not change a picture."""
-        if len(set(names)) < len(names):
-            raise ValueError("each change once at most")
-        return tuple(sorted(names))
 
 
 class TrialSpec(Frozen):
@@ -78,7 +137,7 @@ class TrialSpec(Frozen):
 
     task: str
     data: SerializeAsAny[DataConfig]
-    model: SerializeAsAny[ComponentConfig]
+    model: SerializeAsAny[ModelConfig]
     loss: dict[str, SerializeAsAny[LossConfig]]
     """Loss terms by name, in alphabetical order."""
     optimizer: SerializeAsAny[ComponentConfig]
@@ -89,10 +148,19 @@ class TrialSpec(Frozen):
     perceptual_weights: Literal["published", "random"]
     """Weights of the feature networks in perceptual losses and metrics: `published`, or `random`,
     drawn from one fixed seed; the random ones are recorded under names that end in `_rand`."""
+    metrics: tuple[SerializeAsAny[ComponentConfig], ...] = ()
+    """Metrics that the suite adds to those of the task."""
+    plugins: dict[str, str] = Field(default_factory=dict)
+    """`module:Name` of every component that is not the harness's own -> hash of its sources."""
     strategy: Literal["single"] = "single"
     """How a trial spreads over processes."""
     world_size: int = Field(default=1, ge=1)
     seed: int = Field(ge=0)
+    folds: int | None = Field(default=None, ge=2)
+    """Parts that the training split is cut into for cross-validation; none trains on all of it and
+    validates on the validation split."""
+    fold: int | None = Field(default=None, ge=0)
+    """The part that this trial validates on, from 0; it trains on the others."""
 
     def trial_id(self) -> str:
         """Return the content hash that names this trial in every store."""

@@ -11,6 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MOST_LINES = 100  # mistakes of a suite that are printed
+MOST_NAMES = 30  # known names that a message lists
+MOST_COMPARED = 1000  # names that a wrong one is compared with
+LONGEST_NAME = 200  # characters of it
+LONGEST_LINE = 1000  # characters of a mistake
+
 
 class HarnessError(Exception):
     """Something the user can put right; printed without a traceback."""
@@ -42,7 +48,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.position}  {self.path}{': ' if self.path else ''}{self.message}"
+        text = f"{self.position}  {self.path}{': ' if self.path else ''}{self.message}"
+        return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
 
 
 class SuiteError(HarnessError):
@@ -54,7 +61,9 @@ class SuiteError(HarnessError):
         distinct = list(dict.fromkeys(problems))
         self.problems = sorted(distinct, key=lambda problem: problem.position)
         count = len(self.problems)
-        lines = [str(problem) for problem in self.problems]
+        lines = [str(problem) for problem in self.problems[:MOST_LINES]]
+        if count > MOST_LINES:
+            lines.append(f"and {count - MOST_LINES} more")
         lines.append(f"{count} error{'s' if count != 1 else ''}, nothing was started")
         super().__init__("\n".join(lines))
 
@@ -77,9 +86,12 @@ class NonFiniteLossError(TrialError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a suggestion to append to a message, or the known names when none is near."""
+    """Return a suggestion to append to a message, or the first known names when none is near."""
     names: Sequence[str] = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    # Among very many names those that begin alike are compared: each comparison takes its time.
+    alike = names if len(names) <= MOST_COMPARED else [one for one in names if one[:2] == name[:2]]
+    near = difflib.get_close_matches(name[:LONGEST_NAME], alike[:MOST_COMPARED], n=1, cutoff=0.6)
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known are {', '.join(names)}" if names else ""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"; known are {', '.join(names[:MOST_NAMES])}{more}" if names else ""

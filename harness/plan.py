@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
+from harness.budget import Budget
 from harness.config import Frozen, MetricInfo
-from harness.suite import Claim, ReportOptions, Resources
+from harness.grammar import Claim, ReportOptions, Resources
 
 
 class Variant(Frozen):
@@ -43,6 +44,8 @@ class PlannedTrial(Frozen):
     id: str
     variants: tuple[str, ...]
     seed: int
+    fold: int | None = None
+    """The part of the training split that it validates on; none without cross-validation."""
     spec: dict[str, Any]
     """`TrialSpec` as JSON."""
 
@@ -67,12 +70,15 @@ class Plan(Frozen):
     variants: tuple[Variant, ...]
     """In the order of the suite; the reference first."""
     seeds: tuple[int, ...]
+    folds: int | None = None
+    """Parts of the cross-validation; none where the validation split is used."""
     trials: tuple[PlannedTrial, ...]
     """Distinct by id, seed by seed, so that an early stop leaves whole comparisons."""
     claims: tuple[Claim, ...]
     margins: dict[str, float]
     """Metric -> largest difference that counts as equivalent, where the suite declares one."""
     resources: Resources
+    budget: Budget | None = None
     report: ReportOptions
     questions: dict[str, str] = Field(default_factory=dict)
     """Factor -> what it is to find out, where the suite says so."""

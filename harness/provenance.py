@@ -61,6 +61,7 @@ def git_state(folder: Path) -> tuple[str | None, str | None]:
     return commit, hashlib.sha256(text.encode()).hexdigest()[:16] if text else None
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of Python, the system and the packages that results depend on."""
     found = {"python": platform.python_version(), "system": platform.platform(terse=True)}

@@ -1,16 +1,31 @@
-"""The one registry: kind and name -> "module:object", imported when first asked for."""
+"""The one registry: kind and name -> "module:object", imported when first asked for.
+
+A name is one of the harness's own, one that an installed package offers, or `package.module:Name`.
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from harness import plugins
 from harness.errors import HarnessError, did_you_mean
 
+BUILT_IN = "built in"
 BUILTIN: dict[str, dict[str, str]] = {
     "task": {"colorization": "harness.tasks.colorization:Colorization"},
     "data": {"polygons": "harness.data.polygons:Polygons"},
-    "model": {"conditional_unet": "harness.models.conditional_unet:ConditionalUNet"},
+    "augmentation": {
+        "hflip": "harness.data.augment:HFlip",
+        "vflip": "harness.data.augment:VFlip",
+        "rot90": "harness.data.augment:Rot90",
+    },
+    "model": {
+        "backbone_head": "harness.models.backbone_head:BackboneHead",
+        "conditional_unet": "harness.models.conditional_unet:ConditionalUNet",
+    },
     "loss": {
         "mse": "harness.losses.pixel:MSE",
         "l1": "harness.losses.pixel:L1",
@@ -18,6 +33,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ssim": "harness.losses.structural:SSIM",
         "lab_l1": "harness.losses.colour:LabL1",
     },
+    "metric": {},  # a task computes its own in every trial; those that a suite adds are plugins
     "optimizer": {
         "adamw": "harness.train.optimizers:AdamW",
         "adam": "harness.train.optimizers:Adam",
@@ -26,6 +42,8 @@ BUILTIN: dict[str, dict[str, str]] = {
     "schedule": {
         "constant": "harness.train.schedule:Constant",
         "warmup_cosine": "harness.train.schedule:WarmupCosine",
+        "linear": "harness.train.schedule:Linear",
+        "step": "harness.train.schedule:Step",
     },
 }
 
@@ -34,27 +52,88 @@ class UnknownNameError(HarnessError):
     """A component was asked for by a name that nothing was registered under."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A component that can be chosen by name."""
+
+    kind: str
+    name: str
+    target: str
+    """Where it is: `package.module:Name`."""
+    origin: str
+    """The distribution that offers it, or `built in`."""
+
+
 class Registry:
     """Names of components by kind; a component is imported only when loaded."""
 
     def __init__(self, entries: dict[str, dict[str, str]]) -> None:
-        self._targets = {kind: dict(names) for kind, names in entries.items()}
+        self._builtin = {kind: dict(names) for kind, names in entries.items()}
+        self._offers: dict[str, list[plugins.Offer]] = {}
+        self._loaded: dict[tuple[str, str], Any] = {}
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of one kind, sorted."""
-        return sorted(self._targets.get(kind, {}))
+        """Return the names of one kind, sorted; imports none of the components."""
+        return sorted({entry.name for entry in self._entries(kind)})
+
+    def describe(self) -> list[Entry]:
+        """Return all that can be chosen by name, kind by kind; a name that is taken stands there twice."""
+        return [entry for kind in self._builtin for entry in self._entries(kind)]
+
+    def is_builtin(self, kind: str, name: str) -> bool:
+        """Tell whether a component is the harness's own."""
+        return name in self._builtin.get(kind, {})
+
+    def target(self, kind: str, name: str) -> str:
+        """Return where a component is: `package.module:Name`.
+
+        Raises:
+            UnknownNameError: no such name; the message suggests the nearest one.
+            HarnessError: several offer a component of this name.
+        """
+        if ":" in name:
+            return name
+        found = [entry for entry in self._entries(kind) if entry.name == name]
+        if not found:
+            raise UnknownNameError(f"no {kind} '{name}'{did_you_mean(name, self.names(kind))}")
+        if len(found) > 1:
+            origins = " and by ".join(
+                "the harness" if entry.origin == BUILT_IN else entry.origin for entry in found
+            )
+            raise HarnessError(
+                f"the {kind} '{name}' is offered by {origins}; uninstall one, "
+                f"or write {found[-1].target} in place of the name"
+            )
+        return found[0].target
 
     def load(self, kind: str, name: str) -> Any:
         """Import and return the component.
 
+        Args:
+            kind: such as `loss`.
+            name: of a component, or `package.module:Name`.
+
         Raises:
             UnknownNameError: no such name; the message suggests the nearest one.
+            HarnessError: several offer this name, or what a plugin gives cannot be imported or is
+                no such component.
         """
-        target = self._targets.get(kind, {}).get(name)
-        if target is None:
-            raise UnknownNameError(f"no {kind} '{name}'{did_you_mean(name, self.names(kind))}")
-        module, _, attribute = target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        if (kind, name) not in self._loaded:
+            target = self.target(kind, name)
+            if self.is_builtin(kind, name):
+                module, _, attribute = target.partition(":")
+                self._loaded[kind, name] = getattr(importlib.import_module(module), attribute)
+            else:
+                self._loaded[kind, name] = plugins.load(kind, target)
+        return self._loaded[kind, name]
+
+    def _entries(self, kind: str) -> Iterator[Entry]:
+        for name, target in sorted(self._builtin.get(kind, {}).items()):
+            yield Entry(kind, name, target, BUILT_IN)
+        if kind not in self._offers:
+            self._offers[kind] = plugins.offers(kind)
+        for offer in self._offers[kind]:
+            yield Entry(kind, offer.name, offer.target, offer.distribution)
 
 
 registry = Registry(BUILTIN)

@@ -2,26 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
+from harness import plugins
+from harness.canonical import canonical_json
 from harness.config import ComponentConfig, LossConfig, TrainConfig, TrialSpec
 from harness.document import Path_
 from harness.errors import HarnessError, did_you_mean
-from harness.registry import UnknownNameError, registry
+from harness.registry import registry
 from harness.validation import Mistake, Mistakes, check
 
 COMPONENTS = ("data", "model", "optimizer", "schedule")
-DEFAULTS: dict[str, Any] = {"schedule": {"name": "constant"}, "perceptual_weights": "auto"}
-SECTIONS = ("data", "model", "loss", "optimizer", "schedule", "train", "perceptual_weights")
+DEFAULTS: dict[str, Any] = {
+    "schedule": {"name": "constant"},
+    "metrics": [],
+    "perceptual_weights": "auto",
+}
+SECTIONS = ("data", "model", "loss", "optimizer", "schedule", "train", "metrics", "perceptual_weights")
 
 
-def specify(config: Mapping[str, Any], *, task: str, primary_metric: str, seed: int) -> TrialSpec:
+class Memory:
+    """What was found about the sections of configurations during one planning.
+
+    Thousands of configurations repeat their sections: each distinct one is checked once. It does
+    not outlive a planning, since plugins and files of weights may change.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], Any] = {}
+
+    def recall(self, key: tuple[str, ...], find: Callable[[], Any]) -> Any:
+        """Return what `find` returned, or would return, for `key`."""
+        if key not in self._known:
+            self._known[key] = find()
+        return self._known[key]
+
+
+class _Found(NamedTuple):
+    part: Any
+    mistakes: list[Mistake]
+
+
+def specify(
+    config: Mapping[str, Any],
+    *,
+    task: str,
+    primary_metric: str,
+    seed: int,
+    folds: int | None = None,
+    fold: int | None = None,
+    memory: Memory | None = None,
+) -> TrialSpec:
     """Return the specification that `config` (the `base` of a suite, patched) describes.
+
+    Args:
+        config: sections by name.
+        task: name of the task.
+        primary_metric: name of the metric that picks the best checkpoint.
+        seed: of the trial.
+        folds: parts of the cross-validation; none for the validation split.
+        fold: the part to validate on.
+        memory: shared by the configurations of one planning; none checks everything anew.
 
     Raises:
         Mistakes: everything that is wrong, by path below the configuration.
+        HarnessError: the task cannot be had.
     """
+    memory = memory or Memory()
+    task_class = registry.load("task", task)
     config = {**DEFAULTS, **config}
     mistakes = [
         Mistake((key,), f"no such section{did_you_mean(key, SECTIONS)}", of_key=True)
@@ -29,31 +79,75 @@ def specify(config: Mapping[str, Any], *, task: str, primary_metric: str, seed: 
         if key not in SECTIONS
     ]
     parts: dict[str, Any] = {}
+    keys: dict[str, str] = {}
     for section in SECTIONS:
-        try:
-            parts[section] = _section(section, config)
-        except Mistakes as found:
-            mistakes += found.mistakes
-    task_class = registry.load("task", task)
+        keys[section] = canonical_json(config[section]) if section in config else ""
+        found: _Found = memory.recall((section, keys[section]), partial(_look_at, section, config))
+        parts[section] = found.part
+        mistakes += found.mistakes
     if not mistakes:
-        try:
-            weights = task_class.choose_perceptual_weights(config["perceptual_weights"], parts["loss"])
-        except HarnessError as error:
-            raise Mistakes([Mistake(("perceptual_weights",), str(error))]) from None
-        parts["perceptual_weights"] = weights
-        spec = TrialSpec(task=task, primary_metric=primary_metric, seed=seed, **parts)
-        mistakes = task_class.check(spec)
-        if not mistakes:
-            return spec
-    raise Mistakes(mistakes)
+        weights: _Found = memory.recall(
+            (task, keys["perceptual_weights"], keys["loss"]),
+            partial(_choose_weights, task_class, config["perceptual_weights"], parts["loss"]),
+        )
+        parts["perceptual_weights"] = weights.part
+        mistakes += weights.mistakes
+    if mistakes:
+        raise Mistakes(mistakes)
+    spec = TrialSpec(
+        task=task,
+        primary_metric=primary_metric,
+        seed=seed,
+        folds=folds,
+        fold=fold,
+        plugins=_plugins(task, parts, memory),
+        **parts,
+    )
+    mistakes = [*task_class.check(spec), *_taken_names(task_class, spec)]
+    if mistakes:
+        raise Mistakes(mistakes)
+    return spec
 
 
 def respecify(spec: Mapping[str, Any]) -> TrialSpec:
     """Return the specification that was written as JSON, for instance in a plan or a store."""
-    config = {section: spec[section] for section in SECTIONS}
-    parts = {section: _section(section, config) for section in SECTIONS}
+    parts = {section: _section(section, spec) for section in SECTIONS}
     rest = {key: value for key, value in spec.items() if key not in SECTIONS}
     return TrialSpec(**rest, **parts)
+
+
+def plugins_of(spec: TrialSpec) -> dict[str, str]:
+    """Return `module:Name` of every component that is not the harness's own -> hash of its sources now.
+
+    Raises:
+        HarnessError: the sources of a plugin changed since this process imported it.
+    """
+    registry.load("task", spec.task)
+    return _plugins(spec.task, {section: getattr(spec, section) for section in SECTIONS}, Memory())
+
+
+def component(kind: str, value: Mapping[str, Any], path: Path_) -> ComponentConfig:
+    """Return the checked configuration of a component that `value` picks by name.
+
+    Raises:
+        Mistakes: the name is unknown, its plugin is broken, or its parameters are wrong.
+    """
+    name = value.get("name")
+    if not isinstance(name, str):
+        message = f"'name' is missing{did_you_mean('', registry.names(kind))}"
+        raise Mistakes([Mistake(path, message, of_key=True)])
+    try:
+        config: type[ComponentConfig] = registry.load(kind, name).Config
+    except HarnessError as error:
+        raise Mistakes([Mistake((*path, "name"), str(error))]) from None
+    return check(config, value, path)
+
+
+def _look_at(section: str, config: Mapping[str, Any]) -> _Found:
+    try:
+        return _Found(_section(section, config), [])
+    except Mistakes as found:
+        return _Found(None, found.mistakes)
 
 
 def _section(section: str, config: Mapping[str, Any]) -> Any:
@@ -62,6 +156,8 @@ def _section(section: str, config: Mapping[str, Any]) -> Any:
     value = config[section]
     if section == "perceptual_weights":
         return value
+    if section == "metrics":
+        return _components("metric", value, (section,))
     if not isinstance(value, dict):
         raise Mistakes([Mistake((section,), "should be a mapping")])
     if section == "train":
@@ -71,29 +167,45 @@ def _section(section: str, config: Mapping[str, Any]) -> Any:
     return component(section, value, (section,))
 
 
-def component(kind: str, value: Mapping[str, Any], path: Path_) -> ComponentConfig:
-    """Return the checked configuration of a component that `value` picks by name.
-
-    Raises:
-        Mistakes: the name is unknown, or its parameters are wrong.
-    """
-    name = value.get("name")
-    if not isinstance(name, str):
-        message = f"'name' is missing{did_you_mean('', registry.names(kind))}"
-        raise Mistakes([Mistake(path, message, of_key=True)])
-    try:
-        config: ComponentConfig = check(registry.load(kind, name).Config, value, path)
-    except UnknownNameError as error:
-        raise Mistakes([Mistake((*path, "name"), str(error))]) from None
-    return config
+def _components(kind: str, values: Any, path: Path_) -> tuple[ComponentConfig, ...]:
+    """Return components that are listed by name, or as mappings with a name; in alphabetical order."""
+    if not isinstance(values, list):
+        raise Mistakes([Mistake(path, "should be a list of names, or of mappings with a name")])
+    found: dict[str, ComponentConfig] = {}
+    mistakes: list[Mistake] = []
+    for index, value in enumerate(values):
+        place: Path_ = (*path, index)
+        mapping = value if isinstance(value, dict) else {"name": value}
+        try:
+            config = component(kind, mapping, place)
+        except Mistakes as wrong:
+            mistakes += [_of_word(mistake, value, place) for mistake in wrong.mistakes]
+            continue
+        if config.name in found:
+            mistakes.append(Mistake(place, f"'{config.name}' stands here twice; once at most"))
+        found[config.name] = config
+    if mistakes:
+        raise Mistakes(mistakes)
+    return tuple(found[name] for name in sorted(found))
 
 
 def _train(value: Mapping[str, Any]) -> TrainConfig:
-    train = check(TrainConfig, value, ("train",))
+    mistakes: list[Mistake] = []
+    augment: tuple[ComponentConfig, ...] = ()
+    try:
+        augment = _components("augmentation", value.get("augment", []), ("train", "augment"))
+    except Mistakes as found:
+        mistakes += found.mistakes
+    try:
+        train = check(TrainConfig, {key: value[key] for key in value if key != "augment"}, ("train",))
+    except Mistakes as found:
+        raise Mistakes([*mistakes, *found.mistakes]) from None
     if train.batch_size % train.accumulation:
         message = f"{train.accumulation} does not divide the batch size {train.batch_size}"
-        raise Mistakes([Mistake(("train", "accumulation"), message)])
-    return train
+        mistakes.append(Mistake(("train", "accumulation"), message))
+    if mistakes:
+        raise Mistakes(mistakes)
+    return train.model_copy(update={"augment": augment})
 
 
 def _loss(value: Mapping[str, Any]) -> dict[str, LossConfig]:
@@ -101,25 +213,86 @@ def _loss(value: Mapping[str, Any]) -> dict[str, LossConfig]:
     terms: dict[str, LossConfig] = {}
     mistakes: list[Mistake] = []
     for name in sorted(value):
+        place: Path_ = ("loss", name)
         parameters = value[name] if isinstance(value[name], dict) else {"weight": value[name]}
         try:
-            term: LossConfig = check(registry.load("loss", name).Config, parameters, ("loss", name))
-        except UnknownNameError as error:
-            mistakes.append(Mistake(("loss", name), str(error), of_key=True))
+            term: LossConfig = check(registry.load("loss", name).Config, parameters, place)
+        except HarnessError as error:
+            mistakes.append(Mistake(place, str(error), of_key=True))
         except Mistakes as found:
-            mistakes += [_without_weight(mistake, value[name]) for mistake in found.mistakes]
+            mistakes += [_of_word(mistake, value[name], place) for mistake in found.mistakes]
         else:
             if term.weight > 0:
                 terms[name] = term
     if not terms and not mistakes:
         mistakes.append(Mistake(("loss",), "no term has a weight above 0"))
+    mistakes += _recorded_twice(terms)
     if mistakes:
         raise Mistakes(mistakes)
     return terms
 
 
-def _without_weight(mistake: Mistake, value: Any) -> Mistake:
-    """Point at loss.mse, not at loss.mse.weight, where the suite gives a bare number."""
-    if isinstance(value, dict):
-        return mistake
-    return Mistake(mistake.path[:2], mistake.message, mistake.of_key)
+def _recorded_twice(terms: Mapping[str, LossConfig]) -> Iterator[Mistake]:
+    """Yield the plugins whose values would be recorded under the name of another term."""
+    recorded = {name: name for name in terms if registry.is_builtin("loss", name)}
+    for name in terms:
+        if registry.is_builtin("loss", name):
+            continue
+        own = registry.load("loss", name).recorded_name
+        if own in recorded:
+            message = f"its values would be recorded as '{own}', like those of {recorded[own]}"
+            yield Mistake(("loss", name), f"{message}; change its recorded_name", of_key=True)
+        recorded[own] = name
+
+
+def _of_word(mistake: Mistake, value: Any, place: Path_) -> Mistake:
+    """Point at loss.mse, not at loss.mse.weight, where the suite gives a bare number or word."""
+    return mistake if isinstance(value, dict) else Mistake(place, mistake.message, mistake.of_key)
+
+
+def _choose_weights(task_class: Any, choice: Any, loss: Mapping[str, LossConfig]) -> _Found:
+    try:
+        return _Found(task_class.choose_perceptual_weights(choice, loss), [])
+    except HarnessError as error:
+        return _Found(None, [Mistake(("perceptual_weights",), str(error))])
+
+
+def _taken_names(task_class: Any, spec: TrialSpec) -> Iterator[Mistake]:
+    """Yield the metrics that would be recorded under the name of another figure."""
+    if not spec.metrics:
+        return
+    taken = {*task_class.metric_infos(spec.model_copy(update={"metrics": ()})), "loss"}
+    for metric in spec.metrics:
+        name = registry.load("metric", metric.name).info.name
+        if name in taken or name.startswith("loss/"):
+            message = f"{metric.name}: its values would be recorded as '{name}', which is taken"
+            yield Mistake(("metrics",), f"{message}; change the name in its info")
+        taken.add(name)
+
+
+def _plugins(task: str, parts: Mapping[str, Any], memory: Memory) -> dict[str, str]:
+    targets = {
+        registry.target(kind, name)
+        for kind, name in _named(task, parts)
+        if not registry.is_builtin(kind, name)
+    }
+    return {
+        target: memory.recall(("source", target), partial(plugins.imported_hash, target))
+        for target in sorted(targets)
+    }
+
+
+def _named(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of every component of a trial."""
+    yield "task", task
+    for kind in COMPONENTS:
+        yield kind, parts[kind].name
+    for name in parts["loss"]:
+        yield "loss", name
+    listed: dict[str, Sequence[ComponentConfig]] = {
+        "augmentation": parts["train"].augment,
+        "metric": parts["metrics"],
+    }
+    for kind, configs in listed.items():
+        for config in configs:
+            yield kind, config.name

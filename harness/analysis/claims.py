@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.effects import MIN_SEEDS
+from harness.analysis.effects import MIN_VALUES
 from harness.analysis.record import Record
 from harness.analysis.stats import (
     ALPHA,
@@ -17,11 +17,28 @@ from harness.analysis.stats import (
     paired_differences,
     tost,
 )
-from harness.analysis.values import Missing, Pair, missing, resolve_metric, seed_table
-from harness.analysis.wording import format_difference, format_effect, format_p, format_seeds, metric_name
+from harness.analysis.values import (
+    Missing,
+    Pair,
+    Replicate,
+    missing,
+    replicate_table,
+    resolve_metric,
+    value_count,
+)
+from harness.analysis.wording import (
+    format_difference,
+    format_effect,
+    format_p,
+    format_pairs,
+    format_replicates,
+    format_seeds,
+    metric_name,
+    replicate_noun,
+)
 from harness.config import MetricInfo
+from harness.grammar import Claim, Expectation
 from harness.plan import Plan
-from harness.suite import Claim, Expectation
 
 ClaimVerdict = Literal["confirmed", "refuted", "inconclusive"]
 
@@ -33,13 +50,13 @@ class ClaimResult:
     claim: Claim
     verdict: ClaimVerdict
     judged: bool
-    """False where fewer than 3 paired seeds leave the claim open; it then reads `inconclusive`."""
+    """False where fewer than 3 paired seeds, or folds, leave the claim open; it then reads `inconclusive`."""
     reason: str
     """The numbers in one sentence, without a full stop."""
     metric: str
     """As recorded; a stand-in such as `lpips_rand` where the claim names `lpips`."""
     n: int
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     """Ids of the trials that the numbers come from."""
     difference: float | None
@@ -53,13 +70,14 @@ class ClaimResult:
     p_adjusted: float | None
     """`p` after Holm over all claims of the suite."""
     p_exact: float | None
-    """Sign-flip p of the difference from the claimed one, not adjusted; None for `equivalent`."""
+    """Sign-flip p of the difference from the claimed one, not adjusted; None for `equivalent` and
+    with folds."""
     p_floor: float | None
     mde: float | None
     """Distance from the claimed difference that would be found with 80 % power at the strictest
     level of the suite; None for `equivalent`."""
     seeds_needed: int | None
-    """Seeds that would find the observed distance with 80 % power; None for `equivalent`."""
+    """Seeds that would find the observed distance with 80 % power; None for `equivalent` and with folds."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +98,7 @@ class _Evidence:
     @property
     def p(self) -> float | None:
         """p of the claim's own test."""
-        if len(self.pair.seeds) < MIN_SEEDS:
+        if value_count(self.pair.replicates) < MIN_VALUES:
             return None
         if self.p_within is not None and self.p_beyond is not None:
             return min(self.p_within, self.p_beyond)
@@ -107,18 +125,27 @@ def judge_claims(record: Record) -> list[ClaimResult]:
 def _gather(record: Record, claim: Claim, level: float) -> _Evidence:
     expect = claim.expect
     info = record.plan.metrics[resolve_metric(record.plan, expect.metric)]
-    pair = seed_table(record, info.name, label=expect.label).pair(expect.of, expect.versus)
-    observed = paired_difference(pair.a, pair.b, alpha=level) if pair.seeds else None
+    pair = replicate_table(record, info.name, label=expect.label).pair(expect.of, expect.versus)
+    observed = _difference(pair, 0.0, level)
     if expect.direction != "equivalent":
-        claimed = _claimed(info, expect)
-        distance = paired_difference(pair.a - claimed, pair.b, alpha=level) if pair.seeds else None
+        distance = _difference(pair, _claimed(info, expect), level)
         return _Evidence(claim, info, pair, observed, distance, None, None, None)
     margin = expect.margin or record.plan.margins.get(info.name)
     assert margin is not None, "a suite without a margin is refused when it is planned"
-    differences = paired_differences(pair.a, pair.b) if pair.seeds else None
-    p_within = tost(differences, margin) if differences is not None else None
-    p_beyond = beyond(differences, margin) if differences is not None else None
+    if not pair.replicates:
+        return _Evidence(claim, info, pair, observed, None, margin, None, None)
+    differences = paired_differences(*pair.samples)
+    p_within = tost(differences, margin, folds=pair.folds)
+    p_beyond = beyond(differences, margin, folds=pair.folds)
     return _Evidence(claim, info, pair, observed, None, margin, p_within, p_beyond)
+
+
+def _difference(pair: Pair, claimed: float, level: float) -> PairedDifference | None:
+    """Return of minus versus, less what is claimed; none without pairs."""
+    if not pair.replicates:
+        return None
+    of, versus = pair.samples
+    return paired_difference(of - claimed, versus, alpha=level, folds=pair.folds)
 
 
 def _claimed(info: MetricInfo, expect: Expectation) -> float:
@@ -135,8 +162,8 @@ def _answer(plan: Plan, absent: list[Missing], found: _Evidence, p_adjusted: flo
         judged=p_adjusted is not None,
         reason=_reason(plan, absent, found, verdict, p_adjusted),
         metric=found.info.name,
-        n=len(found.pair.seeds),
-        seeds=found.pair.seeds,
+        n=len(found.pair.replicates),
+        replicates=found.pair.replicates,
         trials=found.pair.trials,
         difference=observed.mean if observed else None,
         low=observed.low if observed else None,
@@ -170,7 +197,7 @@ def _reason(
     if found.pair.same_trials:
         return "both variants are the same configuration and share their trials"
     effect = _effect(found)
-    evidence = f"{format_seeds(len(found.pair.seeds))}, {format_p(p_adjusted)} (Holm)"
+    evidence = f"{format_replicates(found.pair.replicates)}, {format_p(p_adjusted)} (Holm)"
     if found.margin is not None:
         return f"{effect}{_against_margin(found, verdict)}, {evidence}"
     assert found.distance is not None
@@ -183,7 +210,9 @@ def _effect(found: _Evidence) -> str:
     assert found.observed is not None
     observed = found.observed
     of_label = f" ({found.claim.expect.label})" if found.claim.expect.label else ""
-    spread = "" if observed.low is not None or observed.n == 1 else " in every seed"
+    spread = (
+        "" if observed.low is not None or observed.n == 1 else f" in every {replicate_noun(found.pair.folds)}"
+    )
     written = format_effect(found.info, observed.mean, observed.low, observed.high)
     return f"{metric_name(found.info)}{of_label} {written}{spread}"
 
@@ -208,7 +237,7 @@ def _against_claimed(found: _Evidence, verdict: ClaimVerdict) -> str:
 def _what_it_takes(found: _Evidence, distance: PairedDifference, p_adjusted: float) -> str:
     """Say how far this run could see, and how many seeds would see what it saw."""
     if distance.mde is None:
-        return f", {format_seeds(distance.n)}, {format_p(p_adjusted)} (Holm)"
+        return f", {format_replicates(found.pair.replicates)}, {format_p(p_adjusted)} (Holm)"
     expect = found.claim.expect
     if expect.by == 0:
         seen = found.info.improvement(distance.mde if expect.direction == "better" else -distance.mde)
@@ -223,7 +252,7 @@ def _what_it_takes(found: _Evidence, distance: PairedDifference, p_adjusted: flo
 
 
 def _why_not_judged(plan: Plan, absent: list[Missing], found: _Evidence) -> str:
-    expect, n = found.claim.expect, len(found.pair.seeds)
+    expect, pairs = found.claim.expect, format_pairs(found.pair.replicates, plan.folds)
     names = {variant.name: variant.title for variant in plan.variants}
     outside = [name for name in (expect.of, expect.versus) if name not in names]
     if outside:
@@ -237,4 +266,4 @@ def _why_not_judged(plan: Plan, absent: list[Missing], found: _Evidence) -> str:
     seen = f"; {_effect(found)}" if found.observed else ""
     why = f" ({'; '.join(listed)})" if listed else ""
     of_label = f" with {expect.label}" if expect.label else ""
-    return f"not judged: {n} paired seed{'' if n == 1 else 's'}{of_label}, {MIN_SEEDS} at least{why}{seen}"
+    return f"not judged: {pairs}{of_label}, {MIN_VALUES} at least{why}{seen}"

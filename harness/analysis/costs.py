@@ -1,4 +1,7 @@
-"""Time and throughput of variants, as ratios of geometric means over paired seeds."""
+"""Time and throughput of variants, as ratios of geometric means over paired trials.
+
+Their noise is the machine's and not that of the data, so the overlap of folds is not corrected for.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from harness.analysis.effects import MIN_SEEDS, Kind, families_of
+from harness.analysis.effects import MIN_VALUES, Kind, families_of
 from harness.analysis.record import Record
 from harness.analysis.stats import ALPHA, PairedDifference, holm, paired_difference
-from harness.analysis.values import Pair, SeedTable, planned_trials, seed_table_of
+from harness.analysis.values import Pair, Replicate, ReplicateTable, planned_trials, replicate_table_of
 
 Cost = Literal["train_seconds", "images_per_second"]
 CostVerdict = Literal["more", "less", "inconclusive", "described"]
@@ -28,7 +31,7 @@ class CostMean:
     cost: Cost
     variant: str
     n: int
-    """Seeds."""
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     value: float | None
     """Geometric mean, in the unit of the cost; None without trials."""
@@ -36,17 +39,17 @@ class CostMean:
 
 @dataclass(frozen=True)
 class CostRatio:
-    """One cost of two variants, paired by seed."""
+    """One cost of two variants, paired by seed and fold."""
 
     cost: Cost
     kind: Kind
     of: str
     versus: str
     n: int
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     mean_of: float | None
-    """Geometric mean of `of` over the paired seeds, in the unit of the cost."""
+    """Geometric mean of `of` over the pairs, in the unit of the cost."""
     ratio: float | None
     """Geometric mean of of / versus."""
     low: float | None
@@ -55,6 +58,7 @@ class CostRatio:
     p_adjusted: float | None
     """Paired t on logarithms, Holm over the family; None below 3 pairs."""
     verdict: CostVerdict
+    folds: int | None
 
 
 def cost_values(record: Record, cost: Cost) -> pd.DataFrame:
@@ -64,7 +68,7 @@ def cost_values(record: Record, cost: Cost) -> pd.DataFrame:
     of any other machine (host, device, threads) than the one that ran the most.
 
     Returns:
-        Columns variant, seed, trial_id, value.
+        Columns variant, seed, fold, trial_id, value.
     """
     trials = record.trials
     whole = trials[(trials["status"] == "complete") & trials["resumed_from"].isna() & (trials[cost] > 0)]
@@ -72,7 +76,7 @@ def cost_values(record: Record, cost: Cost) -> pd.DataFrame:
     usual = whole[machines == min(machines.mode())] if len(whole) else whole
     rows = usual[["trial_id"]].assign(value=usual[cost].astype(float))
     merged = rows.merge(planned_trials(record.plan), on="trial_id").sort_values("order", ignore_index=True)
-    return merged[["variant", "seed", "trial_id", "value"]]
+    return merged[["variant", "seed", "fold", "trial_id", "value"]]
 
 
 def mean_costs(record: Record, cost: Cost) -> dict[str, CostMean]:
@@ -80,9 +84,9 @@ def mean_costs(record: Record, cost: Cost) -> dict[str, CostMean]:
     table = _log_table(record, cost)
     means = {}
     for variant in table.variants:
-        seeds, trials, logarithms = table.of(variant)
-        value = math.exp(logarithms.mean()) if seeds else None
-        means[variant] = CostMean(cost, variant, len(seeds), trials, value)
+        replicates, trials, logarithms = table.of(variant)
+        value = math.exp(logarithms.mean()) if replicates else None
+        means[variant] = CostMean(cost, variant, len(replicates), replicates, trials, value)
     return means
 
 
@@ -93,14 +97,14 @@ def compare_costs(record: Record, cost: Cost) -> list[CostRatio]:
     return [ratio for kind, pairs in families.items() for ratio in _judge(cost, kind, pairs)]
 
 
-def _log_table(record: Record, cost: Cost) -> SeedTable:
+def _log_table(record: Record, cost: Cost) -> ReplicateTable:
     frame = cost_values(record, cost)
-    return seed_table_of(record.plan, frame.assign(value=np.log(frame["value"])))
+    return replicate_table_of(record.plan, frame.assign(value=np.log(frame["value"])))
 
 
 def _judge(cost: Cost, kind: Kind, pairs: Sequence[Pair]) -> list[CostRatio]:
-    found = [paired_difference(pair.a, pair.b) if pair.seeds else None for pair in pairs]
-    adjusted = holm([one.p if one and one.n >= MIN_SEEDS else None for one in found])
+    found = [paired_difference(pair.a, pair.b) if pair.replicates else None for pair in pairs]
+    adjusted = holm([one.p if one and one.n >= MIN_VALUES else None for one in found])
     rows = zip(pairs, found, adjusted, strict=True)
     return [_ratio(cost, kind, *row) for row in rows]
 
@@ -116,8 +120,8 @@ def _ratio(
         kind=kind,
         of=pair.of,
         versus=pair.versus,
-        n=len(pair.seeds),
-        seeds=pair.seeds,
+        n=len(pair.replicates),
+        replicates=pair.replicates,
         trials=pair.trials,
         mean_of=math.exp(pair.a.mean()) if found else None,
         ratio=math.exp(found.mean) if found else None,
@@ -125,6 +129,7 @@ def _ratio(
         high=_exp(found.high) if found else None,
         p_adjusted=p_adjusted,
         verdict=verdict,
+        folds=pair.folds,
     )
 
 

@@ -1,19 +1,20 @@
 """Training dynamics: where a validation curve is best, and whether it still moves at the end.
 
-The rule: for each seed, the mean of a metric over the last quarter of the epochs less that
+The rule: for each trial, the mean of a metric over the last quarter of the epochs less that
 over the quarter before, signed so that positive is better, is one late gain.  The late
 gains of a variant are judged as any comparison is (docs/statistics.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.effects import MIN_SEEDS
+from harness.analysis.effects import MIN_VALUES
 from harness.analysis.record import Record
 from harness.analysis.stats import (
     ALPHA,
@@ -24,7 +25,7 @@ from harness.analysis.stats import (
     paired_differences,
     tost,
 )
-from harness.analysis.values import resolve_metric, values_by_epoch
+from harness.analysis.values import Replicate, by_fold, resolve_metric, values_by_epoch
 from harness.config import MetricInfo
 
 MIN_EPOCHS = 4  # so that a quarter is an epoch
@@ -40,10 +41,10 @@ class Dynamics:
     variant: str
     metric: str
     n: int
-    """Seeds."""
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     best_epoch: int | None
-    """Epoch with the best mean over seeds, among the epochs that all seeds have."""
+    """Epoch with the best mean over trials, among the epochs that all of them have."""
     last_epoch: int | None
     """Last epoch of the longest trial."""
     state: State
@@ -58,13 +59,15 @@ class Dynamics:
     tolerance: float | None
     """2 % of the change from the first to the best epoch; a declared margin is about variants, not this."""
     mde: float | None
+    folds: int | None
 
 
 @dataclass(frozen=True)
 class _Late:
-    """The end of one variant's curves, one value per trial, signed so that positive is better."""
+    """The end of one variant's curves, a value per seed or fold, signed so that positive is better."""
 
     variant: str
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     best_epoch: int | None
     last_epoch: int | None
@@ -75,7 +78,7 @@ class _Late:
 
     @property
     def judged(self) -> bool:
-        return self.last.size >= MIN_SEEDS
+        return self.last.size >= MIN_VALUES
 
 
 def describe_dynamics(record: Record, metric: str | None = None) -> list[Dynamics]:
@@ -88,34 +91,48 @@ def describe_dynamics(record: Record, metric: str | None = None) -> list[Dynamic
     ends = [
         _late(info, variant.name, by_variant.get(variant.name, rows[:0])) for variant in record.plan.variants
     ]
-    level = ALPHA / len(ends)
-    gains = [paired_difference(end.last, end.before, alpha=level) if end.last.size else None for end in ends]
+    level, folds = ALPHA / len(ends), record.plan.folds
+    gains = [
+        paired_difference(end.last, end.before, alpha=level, folds=folds) if end.last.size else None
+        for end in ends
+    ]
     adjusted = holm([gain.p if gain and end.judged else None for gain, end in zip(gains, ends, strict=True)])
-    equivalence = holm([_equivalence(end) for end in ends])
-    return [_dynamics(name, *row) for row in zip(ends, gains, adjusted, equivalence, strict=True)]
+    equivalence = holm([_equivalence(end, folds) for end in ends])
+    return [_dynamics(name, folds, *row) for row in zip(ends, gains, adjusted, equivalence, strict=True)]
 
 
 def _late(info: MetricInfo, variant: str, rows: pd.DataFrame) -> _Late:
     if rows.empty:
-        return _Late(variant, (), None, None, np.empty(0), np.empty(0), None)
+        return _Late(variant, (), (), None, None, np.empty(0), np.empty(0), None)
     better = rows.assign(value=rows["value"] * info.improvement(1.0))
     curves = {
         str(trial): curve["value"].to_numpy() for trial, curve in better.groupby("trial_id", sort=False)
     }
+    trials = better.drop_duplicates("trial_id")
+    replicates = tuple(Replicate(*key) for key in zip(trials["seed"], trials["fold"], strict=True))
     matrix = better.pivot(index="trial_id", columns="epoch", values="value")
     mean_curve = matrix.dropna(axis="columns").mean()
     change = float(mean_curve.max() - mean_curve.iloc[0]) if len(mean_curve) else 0.0
-    long_enough = min(map(len, curves.values())) >= MIN_EPOCHS
-    quarters = [_quarters(curve) for curve in curves.values()] if long_enough else []
+    last, before = _ends(list(curves.values()), replicates)
     return _Late(
         variant=variant,
+        replicates=replicates,
         trials=tuple(curves),
         best_epoch=int(mean_curve.index[int(mean_curve.argmax())]) if len(mean_curve) else None,
         last_epoch=int(rows["epoch"].max()),
-        last=np.array([last for last, _ in quarters]),
-        before=np.array([before for _, before in quarters]),
+        last=last,
+        before=before,
         tolerance=PLATEAU * change or None,
     )
+
+
+def _ends(curves: Sequence[Floats], replicates: Sequence[Replicate]) -> tuple[Floats, Floats]:
+    """Return the last quarter and the one before, a value per seed or fold; none where a curve is short."""
+    if min(map(len, curves)) < MIN_EPOCHS:
+        return np.empty(0), np.empty(0)
+    quarters = [_quarters(curve) for curve in curves]
+    last, before = (by_fold(replicates, np.array(side)) for side in zip(*quarters, strict=True))
+    return last, before
 
 
 def _quarters(curve: Floats) -> tuple[float, float]:
@@ -124,14 +141,15 @@ def _quarters(curve: Floats) -> tuple[float, float]:
     return float(curve[-length:].mean()), float(curve[-2 * length : -length].mean())
 
 
-def _equivalence(end: _Late) -> float | None:
+def _equivalence(end: _Late, folds: int | None) -> float | None:
     if not end.judged or end.tolerance is None:
         return None
-    return tost(paired_differences(end.last, end.before), end.tolerance)
+    return tost(paired_differences(end.last, end.before), end.tolerance, folds=folds)
 
 
 def _dynamics(
     metric: str,
+    folds: int | None,
     end: _Late,
     gain: PairedDifference | None,
     p_adjusted: float | None,
@@ -141,6 +159,7 @@ def _dynamics(
         variant=end.variant,
         metric=metric,
         n=len(end.trials),
+        replicates=end.replicates,
         trials=end.trials,
         best_epoch=end.best_epoch,
         last_epoch=end.last_epoch,
@@ -152,6 +171,7 @@ def _dynamics(
         p_equivalence=p_equivalence,
         tolerance=end.tolerance,
         mde=gain.mde if gain else None,
+        folds=folds,
     )
 
 

@@ -20,11 +20,19 @@ from harness.analysis.stats import (
     paired_differences,
     tost,
 )
-from harness.analysis.values import Pair, SeedTable, resolve_metric, seed_table
+from harness.analysis.values import (
+    Pair,
+    Replicate,
+    ReplicateTable,
+    by_fold,
+    replicate_table,
+    resolve_metric,
+    value_count,
+)
 from harness.config import MetricInfo
 from harness.plan import Plan
 
-MIN_SEEDS = 3  # with fewer pairs a comparison is described, never judged
+MIN_VALUES = 3  # with fewer seeds, or folds, a comparison is described, never judged
 
 Kind = Literal["reference", "previous", "pair"]
 Verdict = Literal["better", "worse", "equivalent", "inconclusive", "described"]
@@ -32,24 +40,24 @@ Verdict = Literal["better", "worse", "equivalent", "inconclusive", "described"]
 
 @dataclass(frozen=True)
 class VariantSummary:
-    """One metric of one variant over seeds; `mean` and the rest are None where nothing is recorded."""
+    """One metric of one variant over replicates; `mean` and the rest are None where nothing is recorded."""
 
     variant: str
     metric: str
     label: str | None
     n: int
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     mean: float | None
     sd: float | None
     low: float | None
-    """Lower end of the 95 % t interval of the mean; none for a single seed."""
+    """Lower end of the 95 % t interval of the mean; none for a single value."""
     high: float | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of two variants, paired by seed."""
+    """One metric of two variants, paired by seed and fold."""
 
     metric: str
     label: str | None
@@ -57,8 +65,8 @@ class Comparison:
     of: str
     versus: str
     n: int
-    """Seeds that both variants have."""
-    seeds: tuple[int, ...]
+    """Replicates that both variants have."""
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     """Ids of the trials that the numbers come from."""
     same_trials: bool
@@ -74,13 +82,13 @@ class Comparison:
     improvement: float | None
     """The difference with the sign turned so that positive is better."""
     p: float | None
-    """Two-sided paired t; None below 3 pairs, as for all p but `p_exact` and `p_floor`."""
+    """Two-sided paired t; None below 3 paired seeds or folds, as for all p but `p_exact` and `p_floor`."""
     p_adjusted: float | None
     """`p` after Holm over the family."""
     p_equivalence: float | None
     """Two one-sided tests against `margin`, after Holm over the family; None without a margin."""
     p_exact: float | None
-    """Sign-flip p, not adjusted."""
+    """Sign-flip p, not adjusted; None with folds."""
     p_floor: float | None
     dz: float | None
     mde: float | None
@@ -88,6 +96,8 @@ class Comparison:
     seeds_needed: int | None
     margin: float | None
     verdict: Verdict
+    folds: int | None
+    """Parts of the cross-validation whose overlap interval, p and mde are corrected for."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ class Best:
     metric: str
     summary: VariantSummary
     judged: bool
-    """It was compared with every other variant on at least 3 paired seeds."""
+    """It was compared with every other variant on at least 3 paired seeds, or folds."""
     not_separable: tuple[str, ...]
     """Variants that it is not better than by verdict, in the order of the plan."""
 
@@ -111,19 +121,19 @@ class Best:
 def summarise(record: Record, metric: str, *, label: str | None = None) -> list[VariantSummary]:
     """Return mean and interval of a metric for every variant, in the order of the plan."""
     name = resolve_metric(record.plan, metric)
-    table = seed_table(record, name, label=label)
+    table = replicate_table(record, name, label=label)
     return [_summary(name, label, variant, table) for variant in table.variants]
 
 
-def _summary(metric: str, label: str | None, variant: str, table: SeedTable) -> VariantSummary:
-    seeds, trials, values = table.of(variant)
-    found = mean_interval(values) if seeds else None
+def _summary(metric: str, label: str | None, variant: str, table: ReplicateTable) -> VariantSummary:
+    replicates, trials, values = table.of(variant)
+    found = mean_interval(by_fold(replicates, values), folds=table.folds) if replicates else None
     return VariantSummary(
         variant=variant,
         metric=metric,
         label=label,
-        n=len(seeds),
-        seeds=seeds,
+        n=len(replicates),
+        replicates=replicates,
         trials=trials,
         mean=found.mean if found else None,
         sd=found.sd if found else None,
@@ -143,11 +153,11 @@ def compare_all(record: Record, metric: str, *, label: str | None = None) -> lis
     """
     plan = record.plan
     name = resolve_metric(plan, metric)
-    families = families_of(plan, seed_table(record, name, label=label))
+    families = families_of(plan, replicate_table(record, name, label=label))
     return [found for kind, pairs in families.items() for found in _judge(plan, name, label, kind, pairs)]
 
 
-def families_of(plan: Plan, table: SeedTable) -> dict[Kind, list[Pair]]:
+def families_of(plan: Plan, table: ReplicateTable) -> dict[Kind, list[Pair]]:
     """Return the pairs that a report compares, by the family that Holm adjusts over."""
     others = [variant.name for variant in plan.variants if variant.name != plan.reference]
     return {
@@ -159,7 +169,7 @@ def families_of(plan: Plan, table: SeedTable) -> dict[Kind, list[Pair]]:
 def compare_pairs(record: Record, metric: str, *, label: str | None = None) -> list[Comparison]:
     """Compare every variant with every later one of the plan; all pairs are one family for Holm."""
     name = resolve_metric(record.plan, metric)
-    table = seed_table(record, name, label=label)
+    table = replicate_table(record, name, label=label)
     pairs = [table.pair(of, versus) for of, versus in combinations(table.variants, 2)]
     return _judge(record.plan, name, label, "pair", pairs)
 
@@ -178,7 +188,7 @@ def unbeaten(record: Record, metric: str, *, label: str | None = None) -> set[st
 def best_variant(record: Record, metric: str | None = None) -> Best | None:
     """Return the variant with the best mean of a metric (the primary one), or None without values.
 
-    Variants with at least 3 seeds come before those with fewer; of equal means the first
+    Variants with at least 3 seeds, or folds, come before those with fewer; of equal means the first
     of the plan is taken.
     """
     name = resolve_metric(record.plan, metric or record.plan.primary_metric)
@@ -188,7 +198,7 @@ def best_variant(record: Record, metric: str | None = None) -> Best | None:
         for summary in summarise(record, name)
         if summary.mean is not None
     ]
-    candidates = [row for row in scored if row[1].n >= MIN_SEEDS] or scored
+    candidates = [row for row in scored if value_count(row[1].replicates) >= MIN_VALUES] or scored
     if not candidates:
         return None
     _, best = max(candidates, key=lambda row: row[0])
@@ -212,17 +222,20 @@ def _judge(plan: Plan, metric: str, label: str | None, kind: Kind, pairs: Sequen
     """Compare the pairs of one family: Holm over all of them, those without data included."""
     info, margin = plan.metrics[metric], plan.margins.get(metric)
     level = ALPHA / max(1, len(pairs))
-    found = [paired_difference(pair.a, pair.b, alpha=level) if pair.seeds else None for pair in pairs]
-    p_values = [difference.p if difference and difference.n >= MIN_SEEDS else None for difference in found]
+    found = [
+        paired_difference(*pair.samples, alpha=level, folds=pair.folds) if pair.replicates else None
+        for pair in pairs
+    ]
+    p_values = [difference.p if difference and difference.n >= MIN_VALUES else None for difference in found]
     p_equivalence = [_equivalence(pair, margin) for pair in pairs]
     rows = zip(pairs, found, p_values, holm(p_values), holm(p_equivalence), strict=True)
     return [_comparison(info, label, kind, margin, *row) for row in rows]
 
 
 def _equivalence(pair: Pair, margin: float | None) -> float | None:
-    if margin is None or len(pair.seeds) < MIN_SEEDS:
+    if margin is None or value_count(pair.replicates) < MIN_VALUES:
         return None
-    return tost(paired_differences(pair.a, pair.b), margin)
+    return tost(paired_differences(*pair.samples), margin, folds=pair.folds)
 
 
 def _comparison(
@@ -237,18 +250,19 @@ def _comparison(
     p_equivalence: float | None,
 ) -> Comparison:
     improvement = info.improvement(found.mean) if found else None
+    of, versus = pair.samples
     return Comparison(
         metric=info.name,
         label=label,
         kind=kind,
         of=pair.of,
         versus=pair.versus,
-        n=len(pair.seeds),
-        seeds=pair.seeds,
+        n=len(pair.replicates),
+        replicates=pair.replicates,
         trials=pair.trials,
         same_trials=pair.same_trials,
-        mean_of=float(pair.a.mean()) if found else None,
-        mean_versus=float(pair.b.mean()) if found else None,
+        mean_of=float(of.mean()) if found else None,
+        mean_versus=float(versus.mean()) if found else None,
         difference=found.mean if found else None,
         low=found.low if found else None,
         high=found.high if found else None,
@@ -263,6 +277,7 @@ def _comparison(
         seeds_needed=found.seeds_needed if found else None,
         margin=margin,
         verdict=_verdict(improvement, p_adjusted, p_equivalence),
+        folds=pair.folds,
     )
 
 

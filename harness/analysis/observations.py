@@ -18,10 +18,12 @@ from harness.analysis.wording import (
     format_effect,
     format_interval,
     format_p,
-    format_seeds,
+    format_pairs,
+    format_replicates,
     format_significant,
     format_value,
     metric_name,
+    replicate_noun,
 )
 from harness.config import MetricInfo
 from harness.plan import Plan
@@ -105,7 +107,7 @@ def _about_costs(record: Record) -> Iterable[tuple[str, Observation]]:
     for cost in COSTS:
         mean = mean_costs(record, cost)[plan.reference]
         if mean.value is not None:
-            sentence = f"{_cost(cost, mean.value)}, {format_seeds(mean.n)}."
+            sentence = f"{_cost(cost, mean.value)}, {format_replicates(mean.replicates)}."
             yield plan.reference, Observation("performance", sentence, None, mean.trials)
         for found in _relevant(compare_costs(record, cost)):
             if found.n:
@@ -131,10 +133,11 @@ def _relevant(compared: Sequence[Compared]) -> list[Compared]:
 
 def _value_sentence(info: MetricInfo, summary: VariantSummary) -> str:
     assert summary.mean is not None
+    over = format_replicates(summary.replicates)
     if summary.low is None or summary.high is None:
-        return f"{metric_name(info)} {format_value(info, summary.mean)}, {format_seeds(summary.n)}."
+        return f"{metric_name(info)} {format_value(info, summary.mean)}, {over}."
     interval = format_interval(info, summary.low, summary.high, signed=False)
-    return f"{metric_name(info)} {format_value(info, summary.mean)} {interval}, {format_seeds(summary.n)}."
+    return f"{metric_name(info)} {format_value(info, summary.mean)} {interval}, {over}."
 
 
 def _comparison_sentence(info: MetricInfo, found: Comparison, versus: str) -> str:
@@ -144,7 +147,7 @@ def _comparison_sentence(info: MetricInfo, found: Comparison, versus: str) -> st
     if found.same_trials:
         return f"{value}: the same trials as {versus}."
     if found.verdict == "described" or found.p_adjusted is None:
-        return f"{value}, {effect} against {versus}: {_described(found.n)}."
+        return f"{value}, {effect} against {versus}: {_described(found)}."
     if found.verdict == "equivalent":
         assert found.margin is not None and found.p_equivalence is not None
         margin = format_difference(info, found.margin, signed=False)
@@ -158,7 +161,8 @@ def _size(info: MetricInfo, found: Comparison) -> str:
     """Return a difference without its sign, and its interval turned the same way."""
     assert found.difference is not None
     if found.low is None or found.high is None:
-        return f"{format_difference(info, found.difference, signed=False).removeprefix(MINUS)} in every seed"
+        difference = format_difference(info, found.difference, signed=False).removeprefix(MINUS)
+        return f"{difference} in every {replicate_noun(found.folds)}"
     low, high = (found.low, found.high) if found.difference > 0 else (-found.high, -found.low)
     return format_effect(info, abs(found.difference), low, high, signed=False)
 
@@ -169,7 +173,7 @@ def _sight(info: MetricInfo, found: Comparison | Dynamics) -> str:
         resolution = (found.high - found.low) / 2
         return f"; could have seen {format_difference(info, found.mde, signed=False, resolution=resolution)}"
     assert found.p_adjusted is not None
-    return f" in every seed, {format_p(found.p_adjusted)}"
+    return f" in every {replicate_noun(found.folds)}, {format_p(found.p_adjusted)}"
 
 
 def _cost_sentence(found: CostRatio, versus: str) -> str:
@@ -179,7 +183,7 @@ def _cost_sentence(found: CostRatio, versus: str) -> str:
         ratio += f" [{format_significant(found.low)}, {format_significant(found.high)}]"
     sentence = f"{_cost(found.cost, found.mean_of)}, {ratio} times that of {versus}"
     if found.verdict == "described" or found.p_adjusted is None:
-        return f"{sentence}: {_described(found.n)}."
+        return f"{sentence}: {_described(found)}."
     if found.verdict == "inconclusive":
         return f"{sentence}: inconclusive ({format_p(found.p_adjusted)})."
     return f"{sentence} ({format_p(found.p_adjusted)})."
@@ -194,14 +198,14 @@ def _cost(cost: Cost, value: float) -> str:
 def _convergence_sentence(info: MetricInfo, found: Dynamics) -> str:
     best = f"best at epoch {found.best_epoch} of {found.last_epoch}"
     if found.gain is None:
-        return f"{metric_name(info)} {best}, {format_seeds(found.n)}: too short to say more."
+        return f"{metric_name(info)} {best}, {format_replicates(found.replicates)}: too short to say more."
     low, high = found.low, found.high
     if info.direction == "lower" and low is not None and high is not None:
         low, high = -high, -low
     change = format_effect(info, info.improvement(found.gain), low, high)
     late = f"{metric_name(info)} {change} over the last quarter"
     if found.p_adjusted is None:
-        return f"{late}, {best}: {_described(found.n)}."
+        return f"{late}, {best}: {_described(found)}."
     if found.state == "inconclusive":
         return f"Convergence: inconclusive ({late}{_sight(info, found)}), {best}."
     p = format_p(found.p_adjusted)
@@ -213,5 +217,5 @@ def _convergence_sentence(info: MetricInfo, found: Dynamics) -> str:
     return f"{word}: {late} ({p}), {best}."
 
 
-def _described(n: int) -> str:
-    return f"{n} paired seed{'' if n == 1 else 's'}, described and not judged"
+def _described(found: Comparison | CostRatio | Dynamics) -> str:
+    return f"{format_pairs(found.replicates, found.folds)}, described and not judged"

@@ -1,7 +1,12 @@
-"""Paired statistics over a few seeds: pure functions on arrays, in float64.
+"""Paired statistics over a few values: pure functions on arrays, in float64.
+
+A value is that of a seed, or with cross-validation that of a fold, the mean over its seeds
+(`values.by_fold`).  The training sets of folds overlap, so their values are correlated; every
+function that takes `folds` uses the variance that Nadeau and Bengio (2003) correct for it, see
+`effective_size`.
 
 Two things are decided here once. A sample of one has no interval: `None`, never 0.
-Differences that are the same in every seed leave the t test without an estimate of
+Differences that are all the same leave the t test without an estimate of
 the noise, so it gives no interval and the exact sign-flip p stands in for its p.
 docs/statistics.md says why.
 """
@@ -16,7 +21,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +50,9 @@ class PairedDifference:
     """What n paired values say about the difference of two means.
 
     `sd`, `low` and `high` need two pairs.  `t`, `dz`, `mde`, `seeds_needed`, `low` and
-    `high` also need differences that are not all the same.
+    `high` also need differences that are not all the same.  With folds there is no sign-flip
+    test, which asks for independent differences, and no `seeds_needed`: how the spread between
+    folds falls with more seeds is not known.
     """
 
     n: int
@@ -56,10 +63,11 @@ class PairedDifference:
     high: float | None
     t: float | None
     p: float | None
-    """Two-sided p of the paired t test; of the sign-flip test where all differences are the same."""
-    p_exact: float
-    """Two-sided p of the sign-flip test."""
-    p_floor: float
+    """Two-sided p of the paired t test; where all differences are the same that of the sign-flip
+    test, and with folds 1."""
+    p_exact: float | None
+    """Two-sided p of the sign-flip test; none with folds."""
+    p_floor: float | None
     """Smallest `p_exact` that n pairs can give."""
     dz: float | None
     """Effect size: mean over standard deviation of the differences (Cohen's dz)."""
@@ -67,17 +75,33 @@ class PairedDifference:
     """Difference that n pairs of this spread detect with 80 % power."""
     seeds_needed: int | None
     """Pairs that would detect the observed difference with 80 % power; none for a
-    difference of 0 or one that asks for more than 1,000."""
+    difference of 0 or one that asks for more than 1,000, and with folds."""
 
 
-def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+def effective_size(n: int, folds: int | None) -> float:
+    """Return how many independent values say as much about a mean as n values of a cross-validation.
+
+    The mean of n folds with sample variance s2 has variance s2 (1 / n + n_test / n_train)
+    (Nadeau and Bengio 2003, "Inference for the generalization error"), and with k folds
+    n_test / n_train is 1 / (k - 1).  So n of k folds count as n / (1 + n / (k - 1)), five of
+    five as 2.2.  Without folds n counts as n.
+
+    Args:
+        n: values, with folds one per fold.
+        folds: parts of the cross-validation, at least 2; none for independent values.
+    """
+    overlap = 0.0 if folds is None else 1 / (folds - 1)
+    return n / (1 + n * overlap)
+
+
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, *, folds: int | None = None) -> Interval:
     """Return the mean of `values`, shape (n,), and its two-sided t interval."""
     sample = _sample(values)
     mean = float(sample.mean())
     if sample.size == 1:
         return Interval(1, mean, None, None, None)
     sd = float(sample.std(ddof=1))
-    half = _half_width(sample.size, sd, confidence)
+    half = _half_width(sample.size, sd, confidence, folds)
     return Interval(sample.size, mean, sd, mean - half, mean + half)
 
 
@@ -94,27 +118,34 @@ def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, *, confidence: float = CONFIDENCE, alpha: float = ALPHA
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    confidence: float = CONFIDENCE,
+    alpha: float = ALPHA,
+    folds: int | None = None,
 ) -> PairedDifference:
     """Compare two samples that are paired by position.
 
     Args:
         a: values of one side, shape (n,), finite.
-        b: values of the other side, in the same order of seeds.
+        b: values of the other side, in the same order of seeds or folds.
         confidence: of the two-sided t interval of the mean difference.
         alpha: level of the test that `mde` and `seeds_needed` speak of.
+        folds: parts of the cross-validation that the values come from; none for independent pairs.
     """
     differences = paired_differences(a, b)
     n, mean = differences.size, float(differences.mean())
-    p_exact, p_floor = sign_flip_p(differences), _p_floor(n)
+    p_exact, p_floor = (sign_flip_p(differences), _p_floor(n)) if folds is None else (None, None)
     if n == 1:
         return PairedDifference(1, mean, None, None, None, None, None, p_exact, p_floor, None, None, None)
     if _all_the_same(differences):
         mean = float(differences[0])
-        return PairedDifference(n, mean, 0.0, None, None, None, p_exact, p_exact, p_floor, None, None, None)
+        p = 1.0 if p_exact is None else p_exact
+        return PairedDifference(n, mean, 0.0, None, None, None, p, p_exact, p_floor, None, None, None)
     sd = float(differences.std(ddof=1))
-    half = _half_width(n, sd, confidence)
-    t = mean / (sd / math.sqrt(n))
+    half = _half_width(n, sd, confidence, folds)
+    t = mean / (sd / math.sqrt(effective_size(n, folds)))
     return PairedDifference(
         n=n,
         mean=mean,
@@ -126,8 +157,8 @@ def paired_difference(
         p_exact=p_exact,
         p_floor=p_floor,
         dz=mean / sd,
-        mde=sd * detectable_effect(n, alpha),
-        seeds_needed=seeds_needed(mean / sd, alpha),
+        mde=sd * detectable_effect(n, alpha, folds),
+        seeds_needed=seeds_needed(mean / sd, alpha) if folds is None else None,
     )
 
 
@@ -146,18 +177,18 @@ def sign_flip_p(differences: ArrayLike) -> float:
     return float((np.count_nonzero(drawn >= observed) + 1) / (FLIPS + 1))
 
 
-def tost(differences: ArrayLike, margin: float) -> float:
+def tost(differences: ArrayLike, margin: float, *, folds: int | None = None) -> float:
     """Return the p of two one-sided t tests that the mean lies within ±`margin` (Schuirmann 1987)."""
     sample = _sample(differences)
     assert margin > 0, "equivalence needs a margin"
-    return max(_p_above(sample, -margin), _p_above(-sample, -margin))
+    return max(_p_above(sample, -margin, folds), _p_above(-sample, -margin, folds))
 
 
-def beyond(differences: ArrayLike, margin: float) -> float:
+def beyond(differences: ArrayLike, margin: float, *, folds: int | None = None) -> float:
     """Return the two-sided p that the mean lies outside ±`margin`, on either side."""
     sample = _sample(differences)
     assert margin > 0, "beyond what?"
-    return min(1.0, 2 * min(_p_above(sample, margin), _p_above(-sample, margin)))
+    return min(1.0, 2 * min(_p_above(sample, margin, folds), _p_above(-sample, margin, folds)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -177,10 +208,10 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
 
 
-def power(effect: float, n: int, alpha: float = ALPHA) -> float:
+def power(effect: float, n: int, alpha: float = ALPHA, folds: int | None = None) -> float:
     """Return the power of a two-sided paired t test on n pairs for a true dz of `effect`."""
     critical = -special.stdtrit(n - 1, alpha / 2)
-    shift = abs(effect) * math.sqrt(n)
+    shift = abs(effect) * math.sqrt(effective_size(n, folds))
     upper = 1 - special.nctdtr(n - 1, shift, critical)
     # scipy gives NaN for the tail on the other side once it falls below 1e-15, the step of float64 at 1.
     lower = np.nan_to_num(special.nctdtr(n - 1, shift, -critical), nan=0.0)
@@ -188,12 +219,16 @@ def power(effect: float, n: int, alpha: float = ALPHA) -> float:
 
 
 @cache
-def detectable_effect(n: int, alpha: float = ALPHA) -> float:
+def detectable_effect(n: int, alpha: float = ALPHA, folds: int | None = None) -> float:
     """Return the dz that n >= 2 pairs detect with 80 % power, solved on the noncentral t."""
+    from scipy import optimize  # half a second, which planning does not need
+
     high = 1.0
-    while power(high, n, alpha) < POWER:
+    while power(high, n, alpha, folds) < POWER:
         high *= 2
-    return float(optimize.brentq(lambda effect: power(effect, n, alpha) - POWER, 0.0, high, xtol=1e-12))
+    return float(
+        optimize.brentq(lambda effect: power(effect, n, alpha, folds) - POWER, 0.0, high, xtol=1e-12)
+    )
 
 
 def seeds_needed(dz: float, alpha: float = ALPHA) -> int | None:
@@ -205,7 +240,7 @@ def seeds_needed(dz: float, alpha: float = ALPHA) -> int | None:
 
 def _sample(values: ArrayLike) -> Floats:
     sample = np.asarray(values, dtype=np.float64)
-    assert sample.ndim == 1, "one value per seed"
+    assert sample.ndim == 1, "one value per seed or fold"
     assert sample.size > 0, "no values, no statistics"
     assert np.isfinite(sample).all(), "NaN and infinities are told apart before they get here"
     return sample
@@ -215,8 +250,8 @@ def _all_the_same(sample: Floats) -> bool:
     return bool(np.ptp(sample) == 0)
 
 
-def _half_width(n: int, sd: float, confidence: float) -> float:
-    return float(-special.stdtrit(n - 1, (1 - confidence) / 2) * sd / math.sqrt(n))
+def _half_width(n: int, sd: float, confidence: float, folds: int | None) -> float:
+    return float(-special.stdtrit(n - 1, (1 - confidence) / 2) * sd / math.sqrt(effective_size(n, folds)))
 
 
 def _p_floor(n: int) -> float:
@@ -236,9 +271,9 @@ def _drawn_signs(n: int) -> Floats:
     return np.random.default_rng(0).choice((-1.0, 1.0), size=(FLIPS, n))
 
 
-def _p_above(sample: Floats, bound: float) -> float:
+def _p_above(sample: Floats, bound: float, folds: int | None) -> float:
     """Return the one-sided p that the mean lies above `bound`."""
     if _all_the_same(sample):
-        return 0.5**sample.size if sample[0] > bound else 1.0
-    error = sample.std(ddof=1) / math.sqrt(sample.size)
+        return 0.5**sample.size if folds is None and sample[0] > bound else 1.0
+    error = sample.std(ddof=1) / math.sqrt(effective_size(sample.size, folds))
     return float(special.stdtr(sample.size - 1, -(sample.mean() - bound) / error))

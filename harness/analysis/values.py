@@ -1,8 +1,10 @@
-"""Values that analysis may use: complete trials alone, at their last epoch, by variant and seed."""
+"""Values that analysis may use: complete trials alone, at their last epoch, by variant and replicate."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,12 +16,20 @@ from harness.errors import HarnessError, did_you_mean
 from harness.plan import Plan, recorded_name
 
 
+class Replicate(NamedTuple):
+    """What is repeated with every variant, and paired: a seed, and with cross-validation a fold of it."""
+
+    seed: int
+    fold: int | None = None
+
+
 @dataclass(frozen=True)
 class Missing:
     """A value that the plan promises and the record lacks."""
 
     variant: str
     seed: int
+    fold: int | None
     trial_id: str
     metric: str | None
     """None where the whole trial is absent."""
@@ -28,58 +38,96 @@ class Missing:
 
 @dataclass(frozen=True)
 class Pair:
-    """Values of two variants on the seeds that both have."""
+    """Values of two variants on the replicates that both have."""
 
     of: str
     versus: str
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     trials: tuple[str, ...]
     """Ids of the trials of both sides, each once."""
     a: Floats
-    """Values of `of`, shape (len(seeds),)."""
+    """Values of `of`, shape (len(replicates),)."""
     b: Floats
     """Values of `versus`, in the same order."""
     same_trials: bool
     """Both variants are one configuration and share their trials."""
+    folds: int | None
+    """Parts of the cross-validation, whose overlap the statistics correct for; none without."""
+
+    @property
+    def samples(self) -> tuple[Floats, Floats]:
+        """Both sides as the statistics take them, see `by_fold`."""
+        return by_fold(self.replicates, self.a), by_fold(self.replicates, self.b)
 
 
 @dataclass(frozen=True)
-class SeedTable:
-    """One value per variant and seed, in the order of the plan."""
+class ReplicateTable:
+    """One value per variant and replicate, in the order of the plan."""
 
     variants: tuple[str, ...]
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     values: Floats
-    """Shape (variants, seeds); NaN where there is none."""
+    """Shape (variants, replicates); NaN where there is none."""
     trial_ids: NDArray[np.object_]
-    """Shape (variants, seeds)."""
+    """Shape (variants, replicates)."""
+    folds: int | None
+    """Parts of the cross-validation; none without."""
 
-    def of(self, variant: str) -> tuple[tuple[int, ...], tuple[str, ...], Floats]:
-        """Return the seeds that a variant has, their trials and their values."""
+    def of(self, variant: str) -> tuple[tuple[Replicate, ...], tuple[str, ...], Floats]:
+        """Return the replicates that a variant has, their trials and their values."""
         index = self.variants.index(variant)
         found = ~np.isnan(self.values[index])
-        return self._seeds(found), tuple(self.trial_ids[index][found]), self.values[index][found]
+        return self._replicates(found), tuple(self.trial_ids[index][found]), self.values[index][found]
 
     def pair(self, of: str, versus: str) -> Pair:
         """Return the paired values of two variants; no pairs where the plan lacks one of them."""
         if of not in self.variants or versus not in self.variants:
             nothing = np.empty(0)
-            return Pair(of, versus, (), (), nothing, nothing, same_trials=False)
+            return Pair(of, versus, (), (), nothing, nothing, same_trials=False, folds=self.folds)
         first, second = self.variants.index(of), self.variants.index(versus)
         both = ~np.isnan(self.values[first] + self.values[second])
         ids, other_ids = self.trial_ids[first][both], self.trial_ids[second][both]
         return Pair(
             of=of,
             versus=versus,
-            seeds=self._seeds(both),
+            replicates=self._replicates(both),
             trials=tuple(dict.fromkeys([*ids, *other_ids])),
             a=self.values[first][both],
             b=self.values[second][both],
             same_trials=bool(both.any()) and list(ids) == list(other_ids),
+            folds=self.folds,
         )
 
-    def _seeds(self, chosen: NDArray[np.bool_]) -> tuple[int, ...]:
-        return tuple(seed for seed, is_chosen in zip(self.seeds, chosen, strict=True) if is_chosen)
+    def _replicates(self, chosen: NDArray[np.bool_]) -> tuple[Replicate, ...]:
+        return tuple(one for one, is_chosen in zip(self.replicates, chosen, strict=True) if is_chosen)
+
+
+def replicates_of(plan: Plan) -> tuple[Replicate, ...]:
+    """Return the replicates of a plan: its seeds, each with every fold."""
+    folds = [None] if plan.folds is None else range(plan.folds)
+    return tuple(Replicate(seed, fold) for seed in plan.seeds for fold in folds)
+
+
+def by_fold(replicates: Sequence[Replicate], values: Floats) -> Floats:
+    """Return the mean of every fold over its seeds, in the order of folds; values of seeds as they are.
+
+    Every seed uses the same parts, so its folds tell nothing new about the data: what varies
+    between data sets is seen between folds alone.
+
+    Args:
+        replicates: where the values come from.
+        values: shape (len(replicates),).
+    """
+    if all(replicate.fold is None for replicate in replicates):
+        return values
+    folds = np.array([replicate.fold for replicate in replicates])
+    return np.array([values[folds == fold].mean() for fold in np.unique(folds)])
+
+
+def value_count(replicates: Sequence[Replicate]) -> int:
+    """Return how many values the statistics have of these replicates: seeds, or folds."""
+    folds = {replicate.fold for replicate in replicates}
+    return len(replicates) if folds <= {None} else len(folds)
 
 
 def resolve_metric(plan: Plan, name: str) -> str:
@@ -108,7 +156,7 @@ def values_by_epoch(
         label: a part of the data such as "colour=red"; None for the whole.
 
     Returns:
-        Columns variant, seed, trial_id, label, epoch, value, last_epoch (of the trial).
+        Columns variant, seed, fold, trial_id, label, epoch, value, last_epoch (of the trial).
     """
     rows = _recorded(record, metric, split)
     return _in_complete_trials(
@@ -125,17 +173,18 @@ def final_values(
     are not finite; `missing` names both.  Arguments are those of `values_by_epoch`.
 
     Returns:
-        Columns variant, seed, trial_id, epoch, value; in the order of the plan.
+        Columns variant, seed, fold, trial_id, epoch, value; in the order of the plan.
     """
     rows = _at_last_epoch(values_by_epoch(record, metric, split=split, label=label))
-    return _finite(rows)[["variant", "seed", "trial_id", "epoch", "value"]].reset_index(drop=True)
+    columns = ["variant", "seed", "fold", "trial_id", "epoch", "value"]
+    return _finite(rows)[columns].reset_index(drop=True)
 
 
 def by_label(record: Record, metric: str, kind: str = "colour") -> pd.DataFrame:
-    """Return the mean over seeds for every part of the data of one kind, at the last epoch.
+    """Return the mean over replicates for every part of the data of one kind, at the last epoch.
 
     Returns:
-        Columns variant, label ("red" for "colour=red"), mean, n (seeds); variants in the
+        Columns variant, label ("red" for "colour=red"), mean, n (replicates); variants in the
         order of the plan, labels in alphabetical order.
     """
     prefix = f"{kind}="
@@ -152,22 +201,23 @@ def by_label(record: Record, metric: str, kind: str = "colour") -> pd.DataFrame:
     return means.astype({"variant": "str"})
 
 
-def seed_table(record: Record, metric: str, *, label: str | None = None) -> SeedTable:
-    """Return the final validation values of a recorded metric as a table of variants and seeds."""
-    return seed_table_of(record.plan, final_values(record, metric, label=label))
+def replicate_table(record: Record, metric: str, *, label: str | None = None) -> ReplicateTable:
+    """Return the final validation values of a recorded metric as a table of variants and replicates."""
+    return replicate_table_of(record.plan, final_values(record, metric, label=label))
 
 
-def seed_table_of(plan: Plan, frame: pd.DataFrame) -> SeedTable:
-    """Return the rows of `frame` (variant, seed, trial_id, value) as a table of variants and seeds."""
-    assert not frame.duplicated(["variant", "seed"]).any(), "one value per variant and seed"
-    variants = tuple(variant.name for variant in plan.variants)
+def replicate_table_of(plan: Plan, frame: pd.DataFrame) -> ReplicateTable:
+    """Return the rows of `frame` (variant, seed, fold, trial_id, value) by variant and replicate."""
+    assert not frame.duplicated(["variant", "seed", "fold"]).any(), "one value per variant and replicate"
+    variants, replicates = tuple(variant.name for variant in plan.variants), replicates_of(plan)
+    position = {replicate: index for index, replicate in enumerate(replicates)}
     rows = pd.Index(variants).get_indexer(pd.Index(frame["variant"]))
-    columns = pd.Index(plan.seeds).get_indexer(pd.Index(frame["seed"]))
-    values = np.full((len(variants), len(plan.seeds)), np.nan)
+    columns = [position[Replicate(*key)] for key in zip(frame["seed"], frame["fold"], strict=True)]
+    values = np.full((len(variants), len(replicates)), np.nan)
     trial_ids = np.full(values.shape, None, dtype=object)
     values[rows, columns] = frame["value"].to_numpy(np.float64)
     trial_ids[rows, columns] = frame["trial_id"].to_numpy(object)
-    return SeedTable(variants, plan.seeds, values, trial_ids)
+    return ReplicateTable(variants, replicates, values, trial_ids, plan.folds)
 
 
 def missing(record: Record) -> list[Missing]:
@@ -181,17 +231,18 @@ def missing(record: Record) -> list[Missing]:
     error = {str(trial_id): value for trial_id, value in tried["error_class"].items()}
     found = {metric: _last_whole_values(record, metric) for metric in record.plan.metrics}
     absent: list[Missing] = []
-    for variant, seed, trial_id in _planned_rows(record.plan):
+    for variant, seed, fold, trial_id in _planned_rows(record.plan):
         if status.get(trial_id) != "complete":
             reason = _why_absent(status.get(trial_id), error.get(trial_id))
-            absent.append(Missing(variant, seed, trial_id, None, reason))
+            absent.append(Missing(variant, seed, fold, trial_id, None, reason))
             continue
         for metric, values in found.items():
             value = values.get(trial_id)
             if value is None:
-                absent.append(Missing(variant, seed, trial_id, metric, "no value at the last epoch"))
+                reason = "no value at the last epoch"
+                absent.append(Missing(variant, seed, fold, trial_id, metric, reason))
             elif not np.isfinite(value):
-                absent.append(Missing(variant, seed, trial_id, metric, f"the value is {value}"))
+                absent.append(Missing(variant, seed, fold, trial_id, metric, f"the value is {value}"))
     return absent
 
 
@@ -218,7 +269,7 @@ def _in_complete_trials(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
         .merge(planned_trials(record.plan), on="trial_id")
         .sort_values(["order", "epoch"], kind="stable", ignore_index=True)
     )
-    return merged[["variant", "seed", "trial_id", "label", "epoch", "value", "last_epoch"]]
+    return merged[["variant", "seed", "fold", "trial_id", "label", "epoch", "value", "last_epoch"]]
 
 
 def _at_last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
@@ -236,13 +287,17 @@ def _complete_trials(record: Record) -> pd.DataFrame:
 
 
 def planned_trials(plan: Plan) -> pd.DataFrame:
-    """Return the trials of the plan by variant, then seed: columns variant, seed, trial_id, order."""
-    frame = pd.DataFrame(_planned_rows(plan), columns=["variant", "seed", "trial_id"])
+    """Return the trials of the plan by variant, then seed and fold.
+
+    Returns:
+        Columns variant, seed, fold (None without folds), trial_id, order.
+    """
+    frame = pd.DataFrame(_planned_rows(plan), columns=["variant", "seed", "fold", "trial_id"])
     return frame.assign(order=range(len(frame)))
 
 
-def _planned_rows(plan: Plan) -> list[tuple[str, int, str]]:
+def _planned_rows(plan: Plan) -> list[tuple[str, int, int | None, str]]:
     position = {variant.name: index for index, variant in enumerate(plan.variants)}
-    rank = {seed: index for index, seed in enumerate(plan.seeds)}
-    rows = [(name, trial.seed, trial.id) for trial in plan.trials for name in trial.variants]
-    return sorted(rows, key=lambda row: (position[row[0]], rank[row[1]]))
+    rank = {replicate: index for index, replicate in enumerate(replicates_of(plan))}
+    rows = [(name, trial.seed, trial.fold, trial.id) for trial in plan.trials for name in trial.variants]
+    return sorted(rows, key=lambda row: (position[row[0]], rank[Replicate(row[1], row[2])]))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from harness.analysis.stats import ALPHA
+from harness.analysis.values import Replicate, value_count
 from harness.config import MetricInfo
+from harness.plan import Plan, PlannedTrial
 
 MINUS = "\u2212"  # the typographic minus, as wide as a plus
 MOST_DECIMALS = 8
@@ -78,7 +81,45 @@ def format_p(p: float) -> str:
 
 def format_seeds(n: int) -> str:
     """Return "1 seed" or "5 seeds"."""
-    return f"{n} seed{'' if n == 1 else 's'}"
+    return _count(n, "seed")
+
+
+def format_replicates(replicates: Sequence[Replicate]) -> str:
+    """Return "5 seeds", with folds "5 folds x 1 seed"; "14 folds over 3 seeds" where some are absent."""
+    seeds = {replicate.seed for replicate in replicates}
+    folds = {replicate.fold for replicate in replicates}
+    if folds <= {None}:
+        return format_seeds(len(replicates))
+    whole = len(replicates) == len(seeds) * len(folds)
+    if whole:
+        return f"{_count(len(folds), 'fold')} x {format_seeds(len(seeds))}"
+    return f"{_count(len(replicates), 'fold')} over {format_seeds(len(seeds))}"
+
+
+def format_scale(plan: Plan) -> str:
+    """Return what every variant of a plan is repeated over: "5 seeds", or "3 seeds x 5 folds"."""
+    seeds = format_seeds(len(plan.seeds))
+    return seeds if plan.folds is None else f"{seeds} x {_count(plan.folds, 'fold')}"
+
+
+def over_replicates(plan: Plan) -> str:
+    """Return what means are taken over: "seeds", or "seeds and folds"."""
+    return "seeds" if plan.folds is None else "seeds and folds"
+
+
+def format_pairs(replicates: Sequence[Replicate], folds: int | None) -> str:
+    """Return "2 paired seeds", with folds "2 paired folds"."""
+    return _count(value_count(replicates), f"paired {replicate_noun(folds)}")
+
+
+def format_trial(trial: PlannedTrial) -> str:
+    """Return what tells a trial from the others of its variant: "seed 2", with folds "seed 2 fold 0"."""
+    return f"seed {trial.seed}" if trial.fold is None else f"seed {trial.seed} fold {trial.fold}"
+
+
+def replicate_noun(folds: int | None) -> str:
+    """Return what a value of a variant comes from: a "seed", or with cross-validation a "fold"."""
+    return "seed" if folds is None else "fold"
 
 
 def format_duration(seconds: float) -> str:
@@ -98,6 +139,10 @@ def format_duration(seconds: float) -> str:
 def metric_name(info: MetricInfo) -> str:
     """Return what a sentence calls a metric: its symbol, or its title where that is a clipped word (Acc)."""
     return info.title if info.symbol.istitle() else info.symbol
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _two_units(count: int, size: int, large: str, small: str) -> str:

@@ -30,13 +30,19 @@ def written_once(folder: Path, identity: dict[str, Any], write: Callable[[Path],
     `identity` is kept in the manifest and must be that of a folder found.
 
     Raises:
-        HarnessError: the folder is damaged or holds something else.
+        HarnessError: the folder cannot be written, is damaged or holds something else.
     """
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.exists():
-                write_whole(folder, identity, write)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                if not folder.exists():
+                    write_whole(folder, identity, write)
+        except OSError as error:
+            raise HarnessError(
+                f"the data set cannot be written to {folder}: {error.strerror or error}; make room, "
+                "or set HARNESS_CACHE to a folder that you may write"
+            ) from error
     require_whole(folder, identity)
 
 

@@ -16,10 +16,10 @@ import torch
 from pydantic import Field, field_validator
 
 from harness.canonical import content_hash
-from harness.config import DataConfig
+from harness.config import DataConfig, Size
 from harness.data import palette
 from harness.data.cache import write_arrays, written_once
-from harness.data.drawing import MASK_CHANNELS, Drawing, MaskKind, draw
+from harness.data.drawing import MASK_CHANNELS, PICTURE_CHANNELS, Channels, Drawing, MaskKind, draw
 from harness.data.scene import BACKGROUNDS, SHAPES, Background, compose_scene
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 IMAGES = ("image", "target", "mask")
 LABELS = ("colour", "shape", "background")
+SIDES = (16, 512)  # smallest and largest
 
 
 class PolygonsConfig(DataConfig):
@@ -36,14 +37,18 @@ class PolygonsConfig(DataConfig):
     name: Literal["polygons"] = "polygons"
     version: Literal[1] = 1
     """Version of the pictures, raised whenever one changes; part of every trial's identity."""
-    size: int = Field(default=64, ge=16, le=512)
-    """Height and width in pixels; the scenes are the same at every size."""
+    size: Size = (64, 64)
+    """Height and width in pixels, 16 to 512 each, or one number for a square. The scenes are the same
+    at every size: in pictures that are not square they are stretched."""
     train_size: int = Field(default=4096, ge=1, le=10_000_000)
     """Pictures to train on; a larger set begins with the smaller one."""
     validation_size: int = Field(default=480, ge=1, le=10_000_000)
     """Pictures to validate on; a multiple of 24 has every colour equally often."""
     drawing: Drawing = "outline"
     """What the input shows of a polygon: its `outline` alone, or the outline filled with `grey`."""
+    channels: Channels = "rgb"
+    """Channels of the input picture: `rgb`, or `grey` for its luminance alone. The target is always
+    RGB, and those of `mask` come in addition."""
     mask: MaskKind = "none"
     """Extra input channels. `binary`: the area to fill; `rgb`: the area to fill, its outline, and
     the other polygon."""
@@ -55,6 +60,17 @@ class PolygonsConfig(DataConfig):
     """Kinds of background, drawn with equal probability."""
     seed: int = Field(default=0, ge=0)
     """Seed of the pictures, apart from the seed of training."""
+
+    @field_validator("size")
+    @classmethod
+    def sides_in_range(cls, size: tuple[int, int]) -> tuple[int, int]:
+        """Refuse pictures too small for a scene, or too large to keep."""
+        smallest, largest = SIDES
+        if min(size) < smallest:
+            raise ValueError(f"should be greater than or equal to {smallest}, got {min(size)}")
+        if max(size) > largest:
+            raise ValueError(f"should be less than or equal to {largest}, got {max(size)}")
+        return size
 
     @field_validator("backgrounds")
     @classmethod
@@ -84,8 +100,8 @@ class PolygonSplit:
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """Return the samples at `indices` (N of them) in new memory.
 
-        `image` float32 [N, C, S, S], `target` float32 [N, 3, S, S] and `mask` float32
-        [N, 1, S, S] (share of a pixel that the fill covers) lie in [0, 1]; `colour`, `shape`,
+        `image` float32 [N, C, H, W], `target` float32 [N, 3, H, W] and `mask` float32
+        [N, 1, H, W] (share of a pixel that the fill covers) lie in [0, 1]; `colour`, `shape`,
         `background` and `index` are int64 [N].
 
         Raises:
@@ -133,10 +149,15 @@ class Polygons:
         """Return a split by its name, `train` or `validation`."""
         return self._splits[name]
 
-    @property
-    def image_channels(self) -> int:
-        """Channels of the input: RGB and those of the mask."""
-        return 3 + MASK_CHANNELS[self.config.mask]
+    @staticmethod
+    def picture_channels(config: PolygonsConfig) -> int:
+        """Return how many channels the input has without those of the mask: the first ones, 1 or 3."""
+        return PICTURE_CHANNELS[config.channels]
+
+    @staticmethod
+    def image_channels(config: PolygonsConfig) -> int:
+        """Return how many channels the input has: those of the picture and those of the mask."""
+        return PICTURE_CHANNELS[config.channels] + MASK_CHANNELS[config.mask]
 
     @property
     def palette(self) -> torch.Tensor:
@@ -172,6 +193,7 @@ def draw_sample(config: PolygonsConfig, colour: int, rng: np.random.Generator) -
         palette.COLOURS[palette.NAMES[colour]],
         size=config.size,
         drawing=config.drawing,
+        channels=config.channels,
         mask=config.mask,
         rng=rng,
     )

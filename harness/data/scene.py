@@ -1,6 +1,6 @@
 """What a polygons picture shows, apart from its resolution: one or two polygons on a background.
 
-Coordinates are fractions of the picture's side, x to the right and y down.
+Coordinates are fractions of the picture's width and height, x to the right and y down.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
+from harness.grammar import Resources
 from harness.provenance import host_name
 from harness.store.write import Attempt
-from harness.suite import Resources
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TrialTask:
     variant: str
     levels: str
     seed: int
+    fold: int | None
     spec: dict[str, Any]
     code_hash: str
     store: str
@@ -32,6 +34,8 @@ class TrialTask:
     threads: int
     gpus: float
     """GPUs that the trial was allotted; with 0 it computes on the CPU whatever the machine has."""
+    project: str = field(default_factory=lambda: str(Path.cwd()))
+    """Absolute path of the project folder, where the run was started: plugins are imported from there."""
     resume_attempt: int | None = None
     """The attempt whose newest state this one goes on from; none for a fresh start."""
 
@@ -44,6 +48,7 @@ class TrialTask:
             variant=self.variant,
             levels=self.levels,
             seed=self.seed,
+            fold=self.fold,
             spec=json.dumps(self.spec),
             code_hash=self.code_hash,
             host=host_name(),

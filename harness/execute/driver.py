@@ -10,17 +10,18 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.cost.spending import Meter, watching
 from harness.errors import HarnessError
-from harness.execute.base import Executor, Listener, TrialTask
+from harness.execute.base import Ended, Event, Executor, Listener, Started, TrialTask
 from harness.plan import Plan, PlannedTrial
 from harness.provenance import code_hash, git_state, host_name, versions
-from harness.store.read import StoreReader
+from harness.store.read import Head, StoreReader
 from harness.store.write import Attempt, Run, StoreWriter
 from harness.train.progress import newest_state
 
@@ -37,6 +38,8 @@ class Assessment:
     """Trial id -> attempt whose state a new one goes on from."""
     attempts: dict[str, int]
     """Trial id -> number of the last attempt."""
+    epochs_done: dict[str, int] = field(default_factory=dict)
+    """Trial id -> epochs that a half-done trial has behind it."""
     notes: list[str] = field(default_factory=list)
 
     def missing(self, plan: Plan) -> list[PlannedTrial]:
@@ -53,6 +56,8 @@ class Outcome:
     reused: int
     failed: int
     interrupted: bool
+    over_budget: str | None = None
+    """What of the budget was spent, where that ended the run."""
 
 
 def assess(plan: Plan, store: StoreReader, *, fresh: bool = False) -> Assessment:
@@ -65,9 +70,10 @@ def assess(plan: Plan, store: StoreReader, *, fresh: bool = False) -> Assessment
     reused: dict[str, int] = {}
     half_done: dict[str, int] = {}
     attempts: dict[str, int] = {}
+    epochs_done: dict[str, int] = {}
     outdated = 0
     for trial in plan.trials:
-        known = store.attempts_of(trial.id)
+        known = store.heads_of(trial.id)
         attempts[trial.id] = max((attempt.attempt for attempt in known), default=0)
         alike = [attempt for attempt in known if _is_alike(attempt, plan)]
         complete = [attempt.attempt for attempt in alike if attempt.status == "complete"]
@@ -79,16 +85,17 @@ def assess(plan: Plan, store: StoreReader, *, fresh: bool = False) -> Assessment
             reused[trial.id] = complete[-1]
         elif (furthest := _furthest(store, trial.id, free)) is not None:
             half_done[trial.id] = furthest
+            epochs_done[trial.id] = next(head.epochs_done for head in known if head.attempt == furthest)
     notes = []
     if outdated and not fresh:
         notes.append(
             f"{outdated} trial{'s' * (outdated > 1)} in the store came from other training code "
             f"(now {code_hash()}), or from other threads or another kind of device, and will run again"
         )
-    return Assessment(reused, half_done, attempts, notes)
+    return Assessment(reused, half_done, attempts, epochs_done, notes)
 
 
-def _is_alike(attempt: Attempt, plan: Plan) -> bool:
+def _is_alike(attempt: Head, plan: Plan) -> bool:
     on_cpu = attempt.device == "cpu"
     return (
         attempt.code_hash == code_hash()
@@ -109,7 +116,7 @@ def run_plan(
     """Run what a plan lacks, and return how that ended; `executor` may be none where nothing is missing.
 
     A signal to stop (Ctrl-C, SIGTERM) makes every trial write its state and end; a second
-    one ends this process.
+    one ends this process. A budget that is spent ends the run in the same way.
     """
     missing = assessment.missing(plan)
     assert executor is not None or not missing
@@ -123,18 +130,24 @@ def run_plan(
     store.write_run(run)
     own: dict[str, list[int]] = {trial.id: [] for trial in missing}
     try:
-        with _stopping_on_signals(store, run.run_id) as stopped:
+        with (
+            _stopping_on_signals(store, run.run_id) as stopped,
+            _within_budget(plan, store, run.run_id, stopped, listener) as (metered, spent),
+        ):
             while missing and not stopped.is_set():
                 tasks = [
                     _task(trial, plan, run, store, cache, assessment, own[trial.id]) for trial in missing
                 ]
                 assert executor is not None
-                executor.run(tasks, plan.resources, listener)
+                executor.run(tasks, plan.resources, metered)
                 missing = _lost(missing, tasks, store, own)
     except BaseException:
         store.write_run(run.ended_as("lost"))
         raise
     outcome = _outcome(plan, run, store, stopped.is_set())
+    if outcome.interrupted and spent:  # else the last trials were done before they saw the request
+        outcome = replace(outcome, over_budget=spent[0])
+        run = replace(run, notes=json.dumps([*json.loads(run.notes), spent[0]]))
     status = "interrupted" if outcome.interrupted else "failed" if outcome.failed else "complete"
     store.withdraw_stop(run.run_id)
     store.write_run(run.ended_as(status))
@@ -223,6 +236,7 @@ def _task(
         variant=variant.name,
         levels=json.dumps(variant.levels),
         seed=trial.seed,
+        fold=trial.fold,
         spec=trial.spec,
         code_hash=run.code_hash,
         store=str(store.root),
@@ -289,6 +303,37 @@ def _outcome(plan: Plan, run: Run, store: StoreWriter, stopped: bool) -> Outcome
         failed=0 if interrupted else len(plan.trials) - complete,
         interrupted=interrupted,
     )
+
+
+@contextmanager
+def _within_budget(
+    plan: Plan, store: StoreWriter, run_id: str, stopped: threading.Event, listener: Listener
+) -> Iterator[tuple[Listener, list[str]]]:
+    """Ask the trials to stop once the plan's budget is spent.
+
+    Yields:
+        The listener to use, and a list that then holds what was spent.
+    """
+    spent: list[str] = []
+    if plan.budget is None:
+        yield listener, spent
+        return
+    meter = Meter(plan.budget, plan.resources)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Started):
+            meter.begin(event.trial_id)
+        elif isinstance(event, Ended):
+            meter.end(event.trial_id)
+        listener(event)
+
+    def stop(reason: str) -> None:
+        spent.append(f"{reason}; trials that were not done wrote their state")
+        stopped.set()
+        store.request_stop(run_id)
+
+    with watching(meter, stop):
+        yield listen, spent
 
 
 @contextmanager

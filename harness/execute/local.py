@@ -20,8 +20,8 @@ from multiprocessing.process import BaseProcess
 
 from harness.errors import StoreError
 from harness.execute.base import Ended, Event, Listener, Started, TrialTask
+from harness.grammar import Resources
 from harness.provenance import available_cpus
-from harness.suite import Resources
 
 CONTEXT = multiprocessing.get_context("spawn")  # fork would copy threads and CUDA state
 JOIN_SECONDS = 10

@@ -33,7 +33,7 @@ from ray import tune
 
 from harness.errors import HarnessError, TrialError
 from harness.execute.base import Ended, EpochDone, Event, Listener, Started, TrialTask
-from harness.suite import Resources
+from harness.grammar import Resources
 
 log = logging.getLogger(__name__)
 

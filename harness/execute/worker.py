@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.errors import NonFiniteLossError
+from harness import plugins
+from harness.config import TrialSpec
+from harness.errors import NonFiniteLossError, TrialError
 from harness.execute.base import EpochDone, Event, TrialTask
-from harness.specify import respecify
+from harness.specify import plugins_of, respecify
 from harness.store.read import StoreReader
 from harness.store.write import Attempt, StoreWriter
 from harness.train.loop import Interrupted
@@ -118,7 +120,7 @@ def execute_attempt(task: TrialTask, emit: Callable[[Event], None]) -> str:
     sink.write()
     try:
         run_trial(
-            respecify(task.spec),
+            _specification(task),
             sink,
             cache=Path(task.cache),
             threads=task.threads,
@@ -134,6 +136,27 @@ def execute_attempt(task: TrialTask, emit: Callable[[Event], None]) -> str:
     sink.end("complete")
     _delete_states(sink.store, task.trial_id, task.attempt)
     return "complete"
+
+
+def _specification(task: TrialTask) -> TrialSpec:
+    """Return what to train, with the plugins that it was planned with.
+
+    Raises:
+        TrialError: the sources of a plugin changed since, or a name leads to another one here.
+    """
+    planned: dict[str, str] = task.spec["plugins"]
+    if planned:
+        plugins.use_project(Path(task.project))
+    changed = [target for target, sources in planned.items() if plugins.source_hash(target) != sources]
+    if not changed:
+        spec = respecify(task.spec)
+        changed = sorted(plugins_of(spec).keys() ^ planned.keys())
+    if changed:
+        raise TrialError(
+            f"the plugin {', '.join(changed)} changed since the plan was made, or is another one on this "
+            "machine; the same command plans anew, with new trials"
+        )
+    return spec
 
 
 def _begin(task: TrialTask, store: StoreWriter, state: Path | None) -> Attempt:

@@ -29,9 +29,8 @@ class CompositeLoss(nn.Module):
         self.weights = {name: config.weight for name, config in terms.items() if config.weight > 0}
         if not self.weights:
             raise HarnessError("a loss needs at least one term with a weight above 0")
-        self.terms = nn.ModuleDict(
-            {name: registry.load("loss", name)(terms[name], context) for name in self.weights}
-        )
+        # A list, not a ModuleDict: the name of a plugin has dots.
+        self.terms = nn.ModuleList(registry.load("loss", name)(terms[name], context) for name in self.weights)
 
     def forward(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total and the unweighted terms of every sample.
@@ -45,8 +44,8 @@ class CompositeLoss(nn.Module):
         """
         total = torch.zeros(len(prediction), device=prediction.device)
         values: dict[str, Tensor] = {}
-        for name, term in self.terms.items():
+        for weight, term in zip(self.weights.values(), self.terms, strict=True):
             value = term(prediction, batch)
-            total = total + self.weights[name] * value
+            total = total + weight * value
             values[str(term.recorded_name)] = value
         return total, values

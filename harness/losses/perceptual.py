@@ -8,7 +8,8 @@ from torch import Tensor
 
 from harness.config import LossConfig
 from harness.losses.base import LossContext, LossTerm
-from harness.losses.perceptual_network import Net, PerceptualDistance
+from harness.losses.perceptual_network import Net, PerceptualDistance, published_weights
+from harness.weights import WeightFile
 
 
 class LPIPSConfig(LossConfig):
@@ -16,6 +17,10 @@ class LPIPSConfig(LossConfig):
 
     net: Net = "alex"
     """Feature network: AlexNet, VGG-16 or SqueezeNet 1.1."""
+
+    def needed_weights(self) -> tuple[WeightFile, ...]:
+        """Return the file of the feature network's published weights."""
+        return (published_weights(self.net),)
 
 
 class LPIPS(LossTerm):

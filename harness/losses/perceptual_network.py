@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
+from harness.weights import WeightFile, torch_hub_file
 
 Net = Literal["alex", "vgg", "squeeze"]
 
+MEBIBYTE = 1 << 20  # torchvision's `_file_size` counts these
 RANDOM_SEED = 0
 """Seed of the random backbones: one for all trials, whatever their own seed."""
 
@@ -42,6 +44,15 @@ BACKBONES: dict[Net, Backbone] = {
     "vgg": Backbone("vgg16", "vgg16", "vgg16-397923af.pth", 16),
     "squeeze": Backbone("squeezenet", "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", 17),
 }
+
+
+def published_weights(net: Net = "alex") -> WeightFile:
+    """Return the file of the published weights of `net` in torch hub's cache, present or not."""
+    from torchvision.models import get_model_weights
+
+    published = get_model_weights(BACKBONES[net].model)["IMAGENET1K_V1"]
+    title = f"{BACKBONES[net].model}, features of lpips"
+    return torch_hub_file(title, published.url, megabytes=published.meta["_file_size"] * MEBIBYTE / 1e6)
 
 
 def published_weights_path(net: Net = "alex") -> Path:

@@ -59,7 +59,11 @@ class Scored:
 
 
 class ImageMetric(Protocol):
-    """One number for every image of a batch."""
+    """One number for every image of a batch.
+
+    A metric that a suite adds is a class with a `Config`, with `info` as an attribute of the
+    class, and takes `(config, context)`.
+    """
 
     info: MetricInfo
 
@@ -80,11 +84,18 @@ def score(
             `mask` float32 [N, 1, H, W], on the device of `prediction`.
 
     Raises:
-        TrialError: a prediction is NaN or infinite.
+        TrialError: a prediction is NaN or infinite, or a metric is not one number for every image.
     """
     with torch.no_grad(), torch.autocast(prediction.device.type, enabled=False):
         scored = Scored(prediction, batch)
-        return {name: metric(scored) for name, metric in metrics.items()}
+        values = {name: metric(scored) for name, metric in metrics.items()}
+    for name, value in values.items():
+        if value.shape != (len(prediction),) or not value.is_floating_point():
+            raise TrialError(
+                f"the metric {name} gave {value.dtype} {list(value.shape)}, "
+                f"expected a floating-point number for each of {len(prediction)} images"
+            )
+    return values
 
 
 def rgb_to_lab(image: Tensor) -> Tensor:

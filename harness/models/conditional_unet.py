@@ -1,7 +1,7 @@
 """A U-Net whose output is conditioned on a class, here a colour name.
 
 Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image
-Segmentation", MICCAI 2015; the class joins at the lowest resolution.
+Segmentation", MICCAI 2015; `site` says where the class joins.
 """
 
 from __future__ import annotations
@@ -10,11 +10,21 @@ from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 from torch import Tensor, nn
 
-from harness.config import ComponentConfig
+from harness.config import ModelConfig
+from harness.models.conditioning import (
+    ClassAttention,
+    ConcatenatedEmbedding,
+    FiLM,
+    InputEmbedding,
+    Unconditioned,
+)
+from harness.models.layers import conv, largest_power_of_two, normalisation
 
+MOST_HEADS = 8  # of the cross-attention, where `heads` is not set
+CLASS_TOKENS = 4  # of each class, where `class_tokens` is not set
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
@@ -23,7 +33,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class ConditionalUNetConfig(ComponentConfig):
+class ConditionalUNetConfig(ModelConfig):
     """Settings of the conditional U-Net."""
 
     name: Literal["conditional_unet"] = "conditional_unet"
@@ -42,13 +52,23 @@ class ConditionalUNetConfig(ComponentConfig):
     norm: Literal["batch", "group", "none"] = "batch"
     """Normalisation after each convolution; with `none` the convolutions have a bias."""
     groups: int = Field(default=8, ge=1)
-    """Groups of the group norm; must divide every width where `norm` is `group`."""
+    """Groups of the group norm, which must divide every width; without effect for other norms."""
     activation: Literal["relu", "silu", "gelu", "leaky_relu"] = "relu"
     """Nonlinearity after each normalisation."""
     output: Literal["sigmoid", "linear"] = "sigmoid"
     """Last step: `sigmoid` keeps the picture within 0 and 1, `linear` leaves it unbounded."""
+    site: Literal["bottleneck", "input", "film", "cross_attention", "none"] = "bottleneck"
+    """Where the class enters: `bottleneck` concatenates its embedding to the features of the lowest
+    resolution, `input` to the picture, `film` scales and shifts the features of every resolution,
+    `cross_attention` lets the lowest resolution attend to it, `none` leaves it out."""
     embedding: int = Field(default=32, ge=1, le=4096)
-    """Length of the learned vector of each class."""
+    """Length of the learned vector of each class; with `cross_attention`, of each of its tokens."""
+    heads: int | None = Field(default=None, ge=1)
+    """Heads of the cross-attention; none for the largest power of two up to 8 that divides the
+    channels of the lowest resolution. Of `cross_attention` alone."""
+    class_tokens: int | None = Field(default=None, ge=2, le=1024)
+    """Learned vectors of each class that the cross-attention reads; none for 4. With one, nothing
+    would be left to attend to. Of `cross_attention` alone."""
 
     @property
     def effective_widths(self) -> tuple[int, ...]:
@@ -65,35 +85,56 @@ class ConditionalUNetConfig(ComponentConfig):
             raise ValueError(f"groups {self.groups} must divide every width, and does not divide {odd[0]}")
         return self
 
-    def check(self, size: int) -> str | None:
-        """Return why pictures of `size` x `size` pixels are too small for the depth, or none.
+    @model_validator(mode="after")
+    def condition_fits_site(self) -> Self:
+        """Refuse heads that do not divide the channels."""
+        channels = self.effective_widths[-1]
+        if self.site == "cross_attention" and self.heads is not None and channels % self.heads:
+            raise ValueError(
+                f"heads {self.heads} does not divide the {channels} channels of the lowest resolution"
+            )
+        return self
+
+    def idle(self) -> tuple[str, ...]:
+        """Return what has no effect: groups without group norm, skips without a way up, another site's."""
+        names = [] if self.norm == "group" else ["groups"]
+        if len(self.effective_widths) == 1:
+            names.append("skips")
+        if self.site != "cross_attention":
+            names += ["heads", "class_tokens"]
+        if self.site == "none":
+            names.append("embedding")
+        return tuple(names)
+
+    @field_serializer("widths")
+    def _widths_in_use(self, widths: tuple[int, ...]) -> tuple[int, ...]:
+        return widths[: self.depth]
+
+    @field_serializer("depth")
+    def _depth_in_use(self, depth: int | None) -> int:
+        return len(self.effective_widths)
+
+    @property
+    def effective_heads(self) -> int:
+        """Heads of the cross-attention."""
+        return self.heads or largest_power_of_two(MOST_HEADS, dividing=self.effective_widths[-1])
+
+    def check(self, height: int, width: int) -> str | None:
+        """Return why pictures of `height` x `width` pixels are too small for the depth, or none.
 
         Every other size works, also one that does not halve evenly: a half is rounded down, and
         the way up returns to the exact sizes of the way down.
         """
         depth = len(self.effective_widths)
-        if size >= 2 ** (depth - 1):
+        shorter = min(height, width)
+        if shorter >= 2 ** (depth - 1):
             return None
+        deepest = [side >> (depth - 1) for side in (height, width)]
+        size = f"{height}" if height == width else f"{height}x{width}"
         return (
-            f"depth {depth} leaves a 0x0 map at size {size}; "
-            f"use depth {size.bit_length()} at most or size {2 ** (depth - 1)} at least"
+            f"depth {depth} leaves a {deepest[0]}x{deepest[1]} map at size {size}; "
+            f"use depth {shorter.bit_length()} at most or size {2 ** (depth - 1)} at least"
         )
-
-
-class ConcatenatedEmbedding(nn.Module):
-    """Conditions a map on a class: embed, project, spread over all places, concatenate, fuse by 1x1."""
-
-    def __init__(self, *, classes: int, embedding: int, channels: int) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(classes, embedding)
-        self.project = nn.Linear(embedding, channels)
-        self.fuse = nn.Conv2d(2 * channels, channels, kernel_size=1)
-
-    def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        """Map [N, C, h, w] and int64 [N] to [N, C, h, w]."""
-        spread = self.project(self.embed(label))[:, :, None, None].expand_as(features)
-        fused: Tensor = self.fuse(torch.cat([features, spread], dim=1))
-        return fused
 
 
 class ConditionalUNet(nn.Module):
@@ -108,11 +149,11 @@ class ConditionalUNet(nn.Module):
         super().__init__()
         widths = config.effective_widths
         self.down = nn.ModuleList()
-        channels = image_channels
+        channels = image_channels + (widths[0] if config.site == "input" else 0)
         for width in widths:
             self.down.append(conv_stage(config, channels, width))
             channels = width
-        self.condition = ConcatenatedEmbedding(classes=classes, embedding=config.embedding, channels=channels)
+        self.condition = condition(config, classes=classes)
         self.narrow = nn.ModuleList()
         self.up = nn.ModuleList()
         for width in reversed(widths[:-1]):
@@ -125,18 +166,42 @@ class ConditionalUNet(nn.Module):
 
     def forward(self, image: Tensor, colour: Tensor) -> Tensor:
         """Map a picture [N, C, H, W] and class numbers int64 [N] to a picture [N, 3, H, W]."""
-        features, passed = image, []
+        features, passed = self.condition.at_input(image, colour), []
         for level, stage in enumerate(self.down):
             features = stage(F.max_pool2d(features, 2) if level else features)
+            features = self.condition.at_stage(features, colour, level)
             passed.append(features)
-        features = self.condition(features, colour)
-        for narrow, stage, skip in zip(self.narrow, self.up, reversed(passed[:-1]), strict=True):
+        features = self.condition.at_bottleneck(features, colour)
+        upward = zip(self.narrow, self.up, reversed(passed[:-1]), strict=True)
+        for level, (narrow, stage, skip) in enumerate(upward, start=len(self.down)):
             # Narrowed before it is enlarged, where that costs a quarter.  Nearest, not bilinear:
             # the gradient of the latter has no deterministic form on CUDA.
             features = F.interpolate(narrow(features), size=skip.shape[-2:], mode="nearest")
             features = stage(torch.cat([features, skip], dim=1) if self.skips else features)
+            features = self.condition.at_stage(features, colour, level)
         picture: Tensor = self.head(features)
         return picture.sigmoid() if self.sigmoid else picture
+
+
+def condition(config: ConditionalUNetConfig, *, classes: int) -> Unconditioned:
+    """Return the module that brings the class in at the site that the settings name."""
+    widths = config.effective_widths
+    settings = {"classes": classes, "embedding": config.embedding}
+    match config.site:
+        case "bottleneck":
+            return ConcatenatedEmbedding(channels=widths[-1], **settings)
+        case "input":
+            # As many channels as the first stage makes: it could not tell more of them apart.
+            return InputEmbedding(channels=widths[0], **settings)
+        case "film":
+            return FiLM(widths=(*widths, *reversed(widths[:-1])), **settings)
+        case "cross_attention":
+            tokens = config.class_tokens or CLASS_TOKENS
+            return ClassAttention(
+                channels=widths[-1], heads=config.effective_heads, tokens=tokens, **settings
+            )
+        case "none":
+            return Unconditioned()
 
 
 def conv_stage(config: ConditionalUNetConfig, channels: int, width: int) -> nn.Sequential:
@@ -144,21 +209,7 @@ def conv_stage(config: ConditionalUNetConfig, channels: int, width: int) -> nn.S
     steps: list[nn.Module] = []
     for layer in range(config.layers):
         steps.append(conv(channels if layer == 0 else width, width, bias=config.norm == "none"))
-        if config.norm == "batch":
-            steps.append(nn.BatchNorm2d(width))
-        elif config.norm == "group":
-            steps.append(nn.GroupNorm(config.groups, width))
+        if config.norm != "none":
+            steps.append(normalisation(config.norm, width, groups=config.groups))
         steps.append(ACTIVATIONS[config.activation]())
     return nn.Sequential(*steps)
-
-
-def conv(channels: int, width: int, *, bias: bool) -> nn.Conv2d:
-    """Return a 3x3 convolution with the initialisation of He et al., ICCV 2015.
-
-    It keeps the variance of the activations from layer to layer, which `norm: none` depends on.
-    """
-    layer = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=bias)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer

@@ -32,6 +32,12 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-ser
 TEXT, SMALL = 12.5, 11.0  # font sizes in pixels
 CHARACTER = 0.56  # mean width of a character in font sizes, for gutters
 LABEL_LENGTH = 24  # characters of a label before it is cut
+DASHES: tuple[list[float], ...] = ([], [7, 3], [2, 2.5], [9, 3, 2, 3])
+"""Dash of a curve by mark."""
+SHAPES = ("circle", "circle", "square", "diamond")
+HOLLOW = (False, True, False, False)
+"""Its end by mark; the dots of the page have the same shapes."""
+KEY = 34  # pixels that a sample of the dash takes beside a label
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
@@ -131,6 +137,15 @@ def shorten(text: str, length: int = LABEL_LENGTH) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def shorten_all(texts: Sequence[str], length: int) -> list[str]:
+    """Cut labels that would not fit; in the middle where cutting the end makes two of them alike."""
+    cut = [shorten(text, length) for text in texts]
+    if len(set(cut)) == len(set(texts)):
+        return cut
+    head = length // 2
+    return [text if len(text) <= length else f"{text[:head]}…{text[head + 1 - length :]}" for text in texts]
+
+
 def text_width(text: str, size: float = TEXT) -> float:
     """Return about how many pixels `text` takes; good enough to leave room for it."""
     return len(text) * size * CHARACTER
@@ -164,9 +179,12 @@ class _Sheet:
 
 def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.LayerChart:
     """Lines with the range over seeds behind them and their names at their ends."""
-    names = [shorten(line.label, 18) for line in chart.lines]
-    gutter = min(max((text_width(name) for name in names), default=0) + 22, width * 0.4)
-    inner_width, inner_height = width - 46 - gutter, height - 52
+    names = shorten_all([line.label for line in chart.lines], 18)
+    marks = sorted({line.mark for line in chart.lines})
+    key = 0 if marks == [0] else KEY
+    gutter = min(max((text_width(name) for name in names), default=0) + 22, width * 0.4) + key
+    gap = TEXT + 2.5
+    inner_width, inner_height = width - 46 - gutter, max(height - 52, gap * len(names))
     low, high = _domain([value for line in chart.lines for value in (*line.low, *line.high)])
     last = max(line.epochs[-1] for line in chart.lines)
 
@@ -174,22 +192,28 @@ def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.Lay
         return inner_height * (high - value) / (high - low)
 
     ends = [pixel(line.mean[-1]) for line in chart.lines]
-    placed = spread(ends, TEXT + 2.5, 4, inner_height - 2)
+    placed = spread(ends, gap, 4, inner_height - 2)
     points = [
         {
             "epoch": epoch,
             "mean": mean,
             "low": below,
             "high": above,
-            "line": line.label,
+            "line": index,
             "colour": STAND_IN[line.colour],
+            "mark": line.mark,
         }
-        for line in chart.lines
+        for index, line in enumerate(chart.lines)
         for epoch, mean, below, above in zip(line.epochs, line.mean, line.low, line.high, strict=True)
     ]
     labels = [
         {"text": name, "end": end, "at": at, "x": inner_width * _share(line.epochs[-1], last)}
-        | {"from": inner_width + 3, "to": inner_width + 11, "colour": STAND_IN[line.colour]}
+        | {
+            "from": inner_width + 3,
+            "to": inner_width + 11,
+            "colour": STAND_IN[line.colour],
+            "mark": line.mark,
+        }
         for name, line, end, at in zip(names, chart.lines, ends, placed, strict=True)
     ]
     x = alt.X(
@@ -205,15 +229,36 @@ def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.Lay
     bands = data.mark_area(opacity=0.16).encode(
         y=alt.Y("low:Q", scale=y_scale, axis=y_axis), y2="high:Q", fill=alt.Fill("colour:N", scale=None)
     )
-    lines = data.mark_line(strokeWidth=2, strokeJoin="round").encode(
-        y=alt.Y("mean:Q", scale=y_scale, axis=y_axis), stroke=alt.Stroke("colour:N", scale=None)
-    )
+    lines = [
+        sheet.chart([point for point in points if point["mark"] == mark])
+        .encode(x=x, detail="line:N")
+        .mark_line(strokeWidth=2, strokeJoin="round", **({"strokeDash": DASHES[mark]} if mark else {}))
+        .encode(y=alt.Y("mean:Q", scale=y_scale, axis=y_axis), stroke=alt.Stroke("colour:N", scale=None))
+        for mark in marks
+    ]
+    dots = [
+        sheet.chart([label for label in labels if label["mark"] == mark])
+        .mark_point(size=22, filled=not HOLLOW[mark], opacity=1, shape=SHAPES[mark])
+        .encode(x=_pixel_x("x"), y=_pixel_y("end"), color=colour)
+        for mark in marks
+    ]
+    keys = [
+        sheet.chart([label for label in labels if label["mark"] == mark])
+        .mark_rule(strokeWidth=2, strokeDash=DASHES[mark])
+        .encode(
+            x=alt.value(inner_width + 14),
+            x2=alt.value(inner_width + 8 + key),
+            y=_pixel_y("at"),
+            stroke=alt.Stroke("colour:N", scale=None),
+        )
+        for mark in marks
+        if key
+    ]
     return (
         alt.layer(
-            alt.layer(bands, lines),
-            notes.mark_point(size=22, filled=True, opacity=1).encode(
-                x=_pixel_x("x"), y=_pixel_y("end"), color=colour
-            ),
+            alt.layer(bands, *lines),
+            *dots,
+            *keys,
             notes.mark_rule(opacity=0.6).encode(
                 x=_pixel_x("from"),
                 x2="to:Q",
@@ -222,7 +267,7 @@ def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.Lay
                 stroke=alt.Stroke("colour:N", scale=None),
             ),
             notes.mark_text(align="left", baseline="middle", fontSize=TEXT, fontWeight=500).encode(
-                x=alt.value(inner_width + 14), y=_pixel_y("at"), text="text:N", color=colour
+                x=alt.value(inner_width + 14 + key), y=_pixel_y("at"), text="text:N", color=colour
             ),
         )
         .resolve_scale(x="independent", y="independent")
@@ -261,7 +306,7 @@ def _forest_wide(sheet: _Sheet, chart: Forest) -> alt.LayerChart:
     layers = [
         *_scaffold(sheet, chart, columns, [(0.0, bottom)]),
         *_intervals(sheet, [(row, at + 20) for row, at in placed]),
-        _words(sheet, [(shorten(row.label, 28), at + 20, "ink") for row, at in placed], x=-columns.left),
+        _words(sheet, _labels(placed, 28, below=20), x=-columns.left),
         _words(sheet, [(row.numbers, at + 20, "ink") for row, at in placed], x=numbers),
         _words(
             sheet,
@@ -284,7 +329,7 @@ def _forest_narrow(sheet: _Sheet, chart: Forest) -> alt.LayerChart:
     layers = [
         *_scaffold(sheet, chart, columns, lanes),
         *_intervals(sheet, [(row, at + 31) for row, at in placed]),
-        _words(sheet, [(shorten(row.label, 30), at + 10, "ink") for row, at in placed], x=-columns.left),
+        _words(sheet, _labels(placed, 30, below=10), x=-columns.left),
         _words(
             sheet, [(row.word, at + 10, row.tone) for row, at in placed], x=right, weight=600, align="right"
         ),
@@ -295,6 +340,15 @@ def _forest_narrow(sheet: _Sheet, chart: Forest) -> alt.LayerChart:
         _headings(sheet, chart, columns, x=-columns.left),
     ]
     return _assemble(layers, columns, bottom)
+
+
+def _labels(
+    placed: Sequence[tuple[ForestRow, float]], length: int, *, below: float
+) -> list[tuple[str, float, str]]:
+    """Return the name of every row: the short one where any has no room for the whole."""
+    whole = all(len(row.label) <= length for row, _ in placed)
+    names = shorten_all([row.label if whole else row.short for row, _ in placed], length)
+    return [(name, at + below, "ink") for name, (_, at) in zip(names, placed, strict=True)]
 
 
 def _rows(chart: Forest, columns: _Columns) -> tuple[list[tuple[ForestRow, float]], float]:

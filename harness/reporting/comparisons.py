@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analysis.effects import Comparison, VariantSummary, compare_all, summarise, unbeaten
-from harness.analysis.values import by_label
+from harness.analysis.values import by_label, replicates_of
 from harness.analysis.wording import (
     format_difference,
     format_duration,
@@ -16,8 +16,10 @@ from harness.analysis.wording import (
     format_interval,
     format_number,
     format_p,
-    format_seeds,
+    format_replicates,
     metric_name,
+    over_replicates,
+    replicate_noun,
 )
 from harness.config import MetricInfo
 from harness.plan import Plan
@@ -47,6 +49,11 @@ VERDICTS = {
     "refuted": Verdict("✕", "refuted", "bad"),
 }
 HEAT_STEPS = 9
+CORRECTED = "corrected for training sets that folds share (Nadeau and Bengio 2003)"
+
+
+def _replicates_title(plan: Plan) -> str:
+    return "Seeds" if plan.folds is None else "Seeds x folds"
 
 
 # --- effects
@@ -74,7 +81,7 @@ def effects(record: RunRecord, names: Names) -> Effects | None:
         others_title=f"The same comparisons in {listing([metric_name(info) for info in others])}"
         if others
         else "",
-        notes=_effect_notes(found),
+        notes=_effect_notes(plan, found),
     )
 
 
@@ -90,7 +97,9 @@ def note_of(info: MetricInfo, found: Comparison) -> str:
     if found.same_trials:
         return "the same configuration"
     if found.verdict == "described":
-        return "no paired seeds" if found.n == 0 else f"{format_seeds(found.n)}, not judged"
+        if found.n == 0:
+            return f"no paired {replicate_noun(found.folds)}s"
+        return f"{format_replicates(found.replicates)}, not judged"
     if found.verdict == "equivalent" and found.margin is not None:
         return f"margin {format_difference(info, found.margin, signed=False)}"
     if found.verdict == "inconclusive" and found.mde is not None:
@@ -134,6 +143,7 @@ def _forest_row(names: Names, info: MetricInfo, found: Comparison) -> ForestRow:
     verdict = VERDICTS[found.verdict]
     return ForestRow(
         label=versus(names, found),
+        short=names.title(found.of) if found.kind == "reference" else versus(names, found),
         difference=found.difference,
         low=found.low,
         high=found.high,
@@ -156,7 +166,7 @@ def _verdict_table(plan: Plan, names: Names, info: MetricInfo, found: Sequence[C
         columns=(
             Column(f"Difference in {metric_name(info)}", direction=ARROWS[info.direction]),
             Column("95 % interval"),
-            Column("Seeds"),
+            Column(_replicates_title(plan)),
             Column("p (Holm)"),
             Column("Verdict", numeric=False),
         ),
@@ -188,14 +198,22 @@ def _verdict_row(names: Names, info: MetricInfo, found: Comparison) -> Row:
         ),
         Cell("", note=note, verdict=verdict),
     )
-    return Row(versus(names, found), cells, colour=names.colour(found.of), link=names.trials(found.of))
+    return Row(
+        versus(names, found),
+        cells,
+        colour=names.colour(found.of),
+        mark=names.mark(found.of),
+        link=names.trials(found.of),
+    )
 
 
-def _effect_notes(found: Sequence[Comparison]) -> tuple[str, ...]:
+def _effect_notes(plan: Plan, found: Sequence[Comparison]) -> tuple[str, ...]:
     if all(one.verdict == "described" for one in found):
-        return ("Fewer than three paired seeds: differences are described, not judged.",)
+        noun = replicate_noun(plan.folds)
+        return (f"Fewer than three paired {noun}s: differences are described, not judged.",)
+    paired, corrected = ("seed", "") if plan.folds is None else ("seed and fold", f", {CORRECTED}")
     return (
-        "Differences are paired by seed; lines are 95 % intervals of the paired t. "
+        f"Differences are paired by {paired}; lines are 95 % intervals of the paired t{corrected}. "
         "p after Holm, steps and comparisons with the reference each as one family. "
         "A filled dot is judged better or worse.",
     )
@@ -216,8 +234,15 @@ def comparison_table(record: RunRecord, names: Names) -> Table:
             _mean_cell(info, summaries[info.name][variant], variant in best[info.name]) for info in infos
         ]
         cells += _size_cells(record, variant)
-        label, colour = names.title(variant), names.colour(variant)
-        rows.append(Row(label, tuple(cells), colour=colour, link=names.anchor(variant)))
+        rows.append(
+            Row(
+                names.title(variant),
+                tuple(cells),
+                colour=names.colour(variant),
+                mark=names.mark(variant),
+                link=names.anchor(variant),
+            )
+        )
     return Table(
         caption="Every variant in every metric",
         corner="Variant",
@@ -228,7 +253,7 @@ def comparison_table(record: RunRecord, names: Names) -> Table:
                 )
                 for info in infos
             ),
-            *(Column("Parameters"), Column("Time per trial"), Column("Seeds")),
+            *(Column("Parameters"), Column("Time per trial"), Column(_replicates_title(plan))),
         ),
         rows=tuple(rows),
         notes=_comparison_notes(record, any(best.values())),
@@ -236,10 +261,15 @@ def comparison_table(record: RunRecord, names: Names) -> Table:
 
 
 def _comparison_notes(record: RunRecord, judged: bool) -> tuple[str, ...]:
-    if len(record.plan.seeds) == 1:
+    plan = record.plan
+    if len(plan.seeds) == 1 and plan.folds is None:
         return ("One seed: values without intervals; nothing is bold because nothing is judged.",)
     bold = " Bold: not beaten by any other variant at the 5 % level (Holm)." if judged else ""
-    return (f"Mean and half-width of the 95 % interval over seeds, at the last epoch.{bold}",)
+    corrected = "" if plan.folds is None else f", {CORRECTED}"
+    return (
+        f"Mean and half-width of the 95 % interval over {over_replicates(plan)}, "
+        f"at the last epoch{corrected}.{bold}",
+    )
 
 
 def _mean_cell(info: MetricInfo, summary: VariantSummary, is_unbeaten: bool) -> Cell:
@@ -256,7 +286,7 @@ def _size_cells(record: RunRecord, variant: str) -> list[Cell]:
     return [
         Cell(short_count(float(parameters.iloc[0])) if len(parameters) else "–"),
         Cell(format_duration(float(seconds.mean())) if len(seconds) else "–"),
-        Cell(f"{len(complete)}/{len(record.plan.seeds)}"),
+        Cell(f"{len(complete)}/{len(replicates_of(record.plan))}"),
     ]
 
 
@@ -307,6 +337,7 @@ def _label_table(record: RunRecord, names: Names, metric: str, kind: str) -> Tab
             names.title(str(variant)),
             tuple(_heat_cell(info, value, low, high) for value in values),
             colour=names.colour(str(variant)),
+            mark=names.mark(str(variant)),
         )
         for variant, values in zip(wide.index, wide.to_numpy(), strict=True)
     )
@@ -315,7 +346,7 @@ def _label_table(record: RunRecord, names: Names, metric: str, kind: str) -> Tab
         corner="Variant",
         columns=tuple(Column(str(label)) for label in wide.columns),
         rows=rows,
-        notes=(_worst_sentence(info, wide, kind),),
+        notes=(_worst_sentence(record.plan, info, wide),),
     )
 
 
@@ -328,9 +359,10 @@ def _heat_cell(info: MetricInfo, value: float, low: float, high: float) -> Cell:
     return Cell(format_number(info, value), heat=round(badness * HEAT_STEPS))
 
 
-def _worst_sentence(info: MetricInfo, wide: pd.DataFrame, kind: str) -> str:
+def _worst_sentence(plan: Plan, info: MetricInfo, wide: pd.DataFrame) -> str:
     whole = wide.dropna(axis="columns")
-    shade = f"Mean over seeds{f' in {info.unit}' if info.unit else ''}; the stronger the shade, the worse."
+    unit = f" in {info.unit}" if info.unit else ""
+    shade = f"Mean over {over_replicates(plan)}{unit}; the stronger the shade, the worse."
     if whole.shape[1] < 2:
         return shade
     worst = whole.idxmax(axis=1) if info.direction == "lower" else whole.idxmin(axis=1)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
-from harness.analysis.values import resolve_metric
-from harness.analysis.wording import format_value, metric_name
+from harness.analysis.values import replicates_of, resolve_metric
+from harness.analysis.wording import format_scale, format_value, metric_name, over_replicates
 from harness.config import MetricInfo
 from harness.plan import Plan
 from harness.reporting.model import Curves, Line
-from harness.reporting.names import Names, count
+from harness.reporting.names import Names
 from harness.store.read import RunRecord
 
+TERM = "loss/"  # before the name of a term among the training metrics
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -52,7 +55,7 @@ def validation_curves(record: RunRecord, names: Names) -> tuple[Curves, ...]:
 
 def training_curves(record: RunRecord, names: Names) -> tuple[Curves, ...]:
     """Return one chart per loss term, unweighted, so that variants can be compared."""
-    charts = [_loss_chart(record, names, term) for term in record.plan.loss_terms]
+    charts = [_loss_chart(record, names, term) for term in _recorded_terms(record)]
     return tuple(chart for chart in charts if chart is not None)
 
 
@@ -70,23 +73,29 @@ def _metric_chart(record: RunRecord, names: Names, info: MetricInfo) -> Curves |
     )
 
 
+def _recorded_terms(record: RunRecord) -> list[str]:
+    """Return the loss terms under the names that they recorded: those of the suite in its order first."""
+    order = [name for term in record.plan.loss_terms for name in (term, f"{term}_rand")]
+    recorded = sorted(
+        str(name).removeprefix(TERM)
+        for name in record.metrics.loc[record.metrics["split"] == "train", "metric"].unique()
+        if str(name).startswith(TERM)
+    )
+    return sorted(recorded, key=lambda name: order.index(name) if name in order else len(order))
+
+
 def _loss_chart(record: RunRecord, names: Names, term: str) -> Curves | None:
-    recorded = next((name for name in (term, f"{term}_rand") if _is_recorded(record, f"loss/{name}")), None)
-    if recorded is None:
+    lines = _lines(record, names, "train", f"{TERM}{term}")
+    if not lines:
         return None
-    lines = _lines(record, names, "train", f"loss/{recorded}")
     last = "; ".join(f"{line.label} {line.mean[-1]:.3g}" for line in lines)
     return Curves(
-        name=f"curve_train_{term}",
-        title=f"{recorded}, unweighted ↓",
-        description=f"Training loss {recorded} by epoch. After the last epoch: {last}.",
+        name=f"curve_train_{re.sub(r'[^A-Za-z0-9_-]', '_', term)}",
+        title=f"{term}, unweighted ↓",
+        description=f"Training loss {term} by epoch. After the last epoch: {last}.",
         percent=False,
         lines=lines,
     )
-
-
-def _is_recorded(record: RunRecord, metric: str) -> bool:
-    return bool((record.metrics["metric"] == metric).any())
 
 
 def _lines(record: RunRecord, names: Names, split: str, metric: str) -> tuple[Line, ...]:
@@ -109,6 +118,7 @@ def _line(rows: pd.DataFrame, names: Names, variant: str, trials: list[str]) -> 
     return Line(
         label=names.title(variant),
         colour=names.colour(variant),
+        mark=names.mark(variant),
         epochs=tuple(int(epoch) for epoch in whole.index),
         mean=tuple(whole["mean"]),
         low=tuple(whole["min"]),
@@ -118,7 +128,7 @@ def _line(rows: pd.DataFrame, names: Names, variant: str, trials: list[str]) -> 
 
 def band_note(record: RunRecord) -> str:
     """Return what the bands of the charts are."""
-    seeds = len(record.plan.seeds)
-    if seeds == 1:
+    if len(replicates_of(record.plan)) == 1:
         return "One seed: a line has no band."
-    return f"Line: mean over seeds; band: range over {count(seeds, 'seed')}."
+    over, scale = over_replicates(record.plan), format_scale(record.plan)
+    return f"Line: mean over {over}; band: range over {scale}."

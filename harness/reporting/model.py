@@ -10,7 +10,9 @@ import base64
 from dataclasses import dataclass
 
 COLOURS = 8
-"""Colours that the palette has for variants; a ninth variant starts again at the first."""
+"""Colours that the palette has for variants; a ninth variant starts again at the first, with another mark."""
+MARKS = 4
+"""Shapes of dots and dashes of lines that tell variants of one colour apart: 32 variants in all."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Row:
     cells: tuple[Cell, ...]
     colour: str | None = None
     """Role of the variant's colour."""
+    mark: int = 0
+    """Shape of the variant's dot, below `MARKS`."""
     anchor: str | None = None
     """Address of the row itself."""
     link: str | None = None
@@ -105,6 +109,8 @@ class ForestRow:
     """One comparison of a forest plot."""
 
     label: str
+    short: str
+    """In place of the label where that has no room: the group's title says the rest."""
     difference: float
     low: float | None
     high: float | None
@@ -145,6 +151,8 @@ class Line:
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    mark: int = 0
+    """Dash of the line and shape of its end, below `MARKS`."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,7 @@ class PictureRow:
     label: str
     pictures: tuple[Picture | None, ...]
     colour: str | None = None
+    mark: int = 0
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,7 @@ class VariantSection:
     anchor: str
     title: str
     colour: str
+    mark: int
     why: str | None
     parameters: Table
     reported: Table | None
@@ -267,6 +277,7 @@ class TrialGroup:
     anchor: str
     title: str
     colour: str
+    mark: int
     table: Table
 
 

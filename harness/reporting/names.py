@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from harness.plan import Plan
-from harness.reporting.model import COLOURS, Link, Sentence
+from harness.reporting.model import COLOURS, MARKS, Link, Sentence
 
 
 class Names:
@@ -27,6 +27,10 @@ class Names:
     def colour(self, variant: str) -> str:
         """Return the role of the variant's colour, `v1` to `v8`."""
         return f"v{self._order[variant] % COLOURS + 1}"
+
+    def mark(self, variant: str) -> int:
+        """Return the shape that tells the variant from others of its colour."""
+        return self._order[variant] // COLOURS % MARKS
 
     def anchor(self, variant: str) -> str:
         """Return the address of the variant's section; the number keeps it unique."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from harness.plan import Plan, PlannedTrial
 from harness.reporting.model import Overview, Picture, PictureRow
 from harness.reporting.names import Names, count
 from harness.store.read import RunRecord
@@ -30,9 +31,14 @@ class Samples:
         self._root = record.root
         self._names = names
         samples = table[table["kind"] == "sample"]
+        chosen = _one_trial_each(record.plan, samples)
         self._by_variant = {
-            variant.name: _of_one_trial(record, samples, variant.name) for variant in record.plan.variants
+            variant.name: samples[samples["trial_id"] == chosen[variant.name].id]
+            if variant.name in chosen
+            else samples.iloc[:0]
+            for variant in record.plan.variants
         }
+        self._folds = sorted({trial.fold for trial in chosen.values() if trial.fold is not None})
 
     def epochs(self, variant: str) -> list[int]:
         """Return the epochs that have a picture."""
@@ -52,7 +58,19 @@ class Samples:
         return Overview(
             columns=tuple(f"epoch {epoch}" for epoch in shown),
             rows=tuple(row for row in rows if any(row.pictures)),
-            caption="The same validation images in every row and column.",
+            caption=self._caption(),
+        )
+
+    def _caption(self) -> str:
+        """Say whose images these are: every fold validates on images of its own."""
+        same = "The same validation images in every row and column"
+        if not self._folds:
+            return f"{same}."
+        if len(self._folds) == 1:
+            return f"{same}: those of fold {self._folds[0]}."
+        return (
+            f"Validation images of folds {', '.join(map(str, self._folds))}: the same in every column, not "
+            "in every row, since no fold has pictures of every variant."
         )
 
     def rows(self, variant: str) -> tuple[tuple[PictureRow, ...], str]:
@@ -101,7 +119,7 @@ class Samples:
             )
             for epoch in shown
         ]
-        return PictureRow(title, tuple(pictures), self._names.colour(variant))
+        return PictureRow(title, tuple(pictures), self._names.colour(variant), self._names.mark(variant))
 
     def _picture(
         self, variant: str, name: str, epoch: int | None, file: str, alt: str, tiles: int | None = None
@@ -116,14 +134,19 @@ class Samples:
         return Picture(file, _png(grid), grid.width, grid.height, alt)
 
 
-def _of_one_trial(record: RunRecord, samples: pd.DataFrame, variant: str) -> pd.DataFrame:
-    """Return the samples of the variant's first seed that has any."""
-    for seed in record.plan.seeds:
-        trial = record.plan.trial(variant, seed)
-        rows = samples[samples["trial_id"] == trial.id] if trial else samples.iloc[:0]
-        if (rows["name"] == "prediction").any():
-            return rows
-    return samples.iloc[:0]
+def _one_trial_each(plan: Plan, samples: pd.DataFrame) -> dict[str, PlannedTrial]:
+    """Return the trial that speaks for each variant that has pictures.
+
+    It is the variant's first, in the order of seeds; with folds that of the fold that has pictures of
+    most variants, if it can be.
+    """
+    shown = set(samples.loc[samples["name"] == "prediction", "trial_id"])
+    trials = [trial for trial in plan.trials if trial.id in shown]
+    covered: dict[int | None, set[str]] = {}
+    for trial in trials:
+        covered.setdefault(trial.fold, set()).update(trial.variants)
+    trials.sort(key=lambda trial: (-len(covered[trial.fold]), trial.fold or 0, plan.seeds.index(trial.seed)))
+    return {name: trial for trial in reversed(trials) for name in trial.variants}
 
 
 def evenly_spaced(values: Sequence[int], most: int) -> list[int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.wording import format_duration
+from harness.analysis.wording import format_duration, format_trial
+from harness.plan import PlannedTrial
 from harness.reporting.comparisons import short_count
 from harness.reporting.model import Cell, Column, Failure, Provenance, Row, Table, TrialGroup
 from harness.reporting.names import Names, count
@@ -49,7 +50,15 @@ def cost_table(record: RunRecord, names: Names) -> Table:
         trials = _trials_of(record, variant.name)
         share = float(trials["wall_seconds"].fillna(0).sum()) / total if total else 0.0
         cells = (*_cost_cells(record, trials[trials["status"] == "complete"]), Cell(f"{100 * share:.0f}%"))
-        rows.append(Row(variant.title, cells, names.colour(variant.name), link=names.trials(variant.name)))
+        rows.append(
+            Row(
+                variant.title,
+                cells,
+                colour=names.colour(variant.name),
+                mark=names.mark(variant.name),
+                link=names.trials(variant.name),
+            )
+        )
     return Table(
         caption="Cost by variant",
         corner="Variant",
@@ -99,10 +108,11 @@ def _failure(record: RunRecord, names: Names, row: Mapping[Any, Any]) -> Failure
     text = row["error"] if isinstance(row["error"], str) else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     evidence = row["failure"] if isinstance(row["failure"], str) else ""
-    titles = [names.title(variant) for variant in _variants_of(record, row["trial_id"])]
+    trial = _planned(record, row["trial_id"])
+    titles = [names.title(variant) for variant in trial.variants]
     epochs = 0 if pd.isna(row["epochs_done"]) else int(row["epochs_done"])
     return Failure(
-        title=f"{' / '.join(titles)}, seed {row['seed']}: {status} after {count(epochs, 'epoch')}",
+        title=f"{' / '.join(titles)}, {format_trial(trial)}: {status} after {count(epochs, 'epoch')}",
         error_class=error_class,
         last_line=lines[-1] if lines else "no message",
         advice=_advice(status, error_class, text),
@@ -168,7 +178,8 @@ def _statements(record: RunRecord) -> tuple[str, ...]:
         f"not comparable with published values of {name.removesuffix('_rand')}."
         for name in stand_ins
     ]
-    return (*said, *record.plan.notes, *record.notes)
+    # A run repeats the notes of its plan.
+    return tuple(dict.fromkeys([*said, *record.plan.notes, *record.notes]))
 
 
 def _groups(record: RunRecord, names: Names) -> tuple[TrialGroup, ...]:
@@ -189,9 +200,10 @@ def _group(record: RunRecord, names: Names, variant: str, anchored: set[str]) ->
         anchor=names.trials(variant),
         title=f"{names.title(variant)}: {complete} of {planned} complete",
         colour=names.colour(variant),
+        mark=names.mark(variant),
         table=Table(
             caption=f"Trials of {names.title(variant)}",
-            corner="Seed",
+            corner="Seed" if record.plan.folds is None else "Seed and fold",
             columns=(
                 Column("Trial", numeric=False),
                 Column("Attempt"),
@@ -218,13 +230,13 @@ def _trial_row(record: RunRecord, trial: Mapping[Any, Any], anchor: str | None) 
         Cell("–" if pd.isna(trial["host"]) else str(trial["host"])),
         Cell(trial["run_id"], note=" reused" if reused else "", code=True),
     )
-    return Row(f"seed {trial['seed']}", cells, anchor=anchor)
+    return Row(format_trial(_planned(record, trial["trial_id"])), cells, anchor=anchor)
 
 
 def _trials_of(record: RunRecord, variant: str) -> pd.DataFrame:
     planned = [trial.id for trial in record.plan.trials if variant in trial.variants]
-    return record.trials[record.trials["trial_id"].isin(planned)].sort_values("seed")
+    return record.trials[record.trials["trial_id"].isin(planned)].sort_values(["seed", "fold"])
 
 
-def _variants_of(record: RunRecord, trial_id: str) -> tuple[str, ...]:
-    return next(trial.variants for trial in record.plan.trials if trial.id == trial_id)
+def _planned(record: RunRecord, trial_id: str) -> PlannedTrial:
+    return next(trial for trial in record.plan.trials if trial.id == trial_id)

@@ -14,7 +14,7 @@ from harness.analysis.wording import (
     format_half_width,
     format_number,
     format_p,
-    format_seeds,
+    format_replicates,
     format_value,
     metric_name,
 )
@@ -38,7 +38,7 @@ ALWAYS = (
     "train.batch_size",
 )
 """Settings that every parameter table shows; others where they differ from the reference."""
-NOT_SETTINGS = ("seed", "task", "primary_metric")
+NOT_SETTINGS = ("seed", "fold", "task", "primary_metric")
 SAME = Verdict("=", "same", "even")
 
 
@@ -59,6 +59,7 @@ def variant_sections(record: RunRecord, names: Names) -> tuple[VariantSection, .
                 anchor=names.anchor(variant.name),
                 title=variant.title,
                 colour=names.colour(variant.name),
+                mark=names.mark(variant.name),
                 why=variant.why,
                 parameters=_parameters(record, names, variant),
                 reported=_reported(record, variant),
@@ -106,7 +107,7 @@ def _conclusion(
     if variant.name == plan.reference:
         half = "" if summary.high is None else f" {format_half_width(info, summary.high - summary.mean)}"
         mean = f"{metric_name(info)} {format_number(info, summary.mean)}{half}"
-        said = f"The reference: {mean}, {format_seeds(summary.n)}."
+        said = f"The reference: {mean}, {format_replicates(summary.replicates)}."
     else:
         said = " ".join(_judgement(names, info, one) for one in found if one.n)
     return f"{said} {_rank(names, best, variant.name)}".strip()
@@ -120,7 +121,7 @@ def _judgement(names: Names, info: MetricInfo, found: Comparison) -> str:
         return f"The same configuration as {other}."
     effect = f"{metric_name(info)} {format_effect(info, found.difference, found.low, found.high)}"
     if found.verdict == "described" or found.p_adjusted is None:
-        return f"Described, not judged ({format_seeds(found.n)}): {effect} against {other}."
+        return f"Described, not judged ({format_replicates(found.replicates)}): {effect} against {other}."
     if found.verdict == "equivalent" and found.margin is not None:
         margin = format_difference(info, found.margin, signed=False)
         return f"Equivalent to {other} within ±{margin}: {effect}."

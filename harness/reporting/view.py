@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from harness.analysis.claims import ClaimResult, judge_claims
 from harness.analysis.effects import Best, VariantSummary, best_variant, summarise
-from harness.analysis.wording import format_half_width, format_number, metric_name
+from harness.analysis.values import replicates_of
+from harness.analysis.wording import format_half_width, format_number, format_scale, metric_name
 from harness.config import MetricInfo
 from harness.reporting.comparisons import VERDICTS, comparison_table, effects, label_tables
 from harness.reporting.curves import band_note, primary_metric, training_curves, validation_curves
@@ -16,6 +17,8 @@ from harness.reporting.pictures import Samples
 from harness.reporting.provenance import cost_table, failures, provenance, run_cost
 from harness.reporting.variants import variant_sections
 from harness.store.read import RunRecord
+
+MOST_RIVALS = 4  # that a figure of the summary names
 
 
 def build_view(record: RunRecord) -> View:
@@ -63,8 +66,8 @@ def _kicker(record: RunRecord) -> str:
 def _lede(record: RunRecord) -> str:
     plan = record.plan
     info = plan.metrics[primary_metric(plan)]
-    paired = ", paired" if len(plan.seeds) > 1 and len(plan.variants) > 1 else ""
-    scale = f"{count(len(plan.variants), 'variant')}, {count(len(plan.seeds), 'seed')}{paired}."
+    paired = ", paired" if len(replicates_of(plan)) > 1 and len(plan.variants) > 1 else ""
+    scale = f"{count(len(plan.variants), 'variant')}, {format_scale(plan)}{paired}."
     symbol = "" if metric_name(info) == info.title else f" {info.symbol}"
     metric = f"Primary metric: {in_sentence(info.title)}{symbol}, {info.direction} is better."
     return " ".join(part for part in (plan.description, scale, metric) if part)
@@ -126,7 +129,10 @@ def _ahead(names: Names, best: Best) -> str:
         return "best mean, not judged"
     if best.ahead_of_all:
         return "ahead of all others"
-    return f"not ahead of {listing([names.title(name) for name in best.not_separable])}"
+    rivals = best.not_separable
+    if len(rivals) > MOST_RIVALS:
+        return f"not ahead of {len(rivals)} others"
+    return f"not ahead of {listing([names.title(name) for name in rivals])}"
 
 
 def _metric_tile(

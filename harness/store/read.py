@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import StoreError, did_you_mean
 from harness.plan import Plan
+from harness.store.migrate import ATTEMPT_STEPS, RUN_STEPS, Step, migrate
 from harness.store.schema import (
     ATTEMPT_SCHEMA,
     NESTED,
@@ -51,19 +52,35 @@ class RunRecord:
         return list(self.run["notes"])
 
 
+@dataclass(frozen=True)
+class Head:
+    """What tells whether an attempt answers for its trial, without its rows."""
+
+    attempt: int
+    run_id: str
+    status: str
+    code_hash: str
+    threads: int | None
+    device: str | None
+    epochs_done: int
+
+
+HEAD_COLUMNS = [column.name for column in fields(Head)]  # the same in every version of the schema
+
+
 class StoreReader(StoreLayout):
     """Reads a store as it was when first asked; open it again to see what came since."""
 
     @cached_property
     def runs(self) -> pa.Table:
         """The table `runs`, oldest first."""
-        table = _read_all((self.root / "runs").glob("*.parquet"), RUN_SCHEMA)
+        table = _read_all((self.root / "runs").glob("*.parquet"), RUN_SCHEMA, RUN_STEPS)
         return table.sort_by([("started", "ascending"), ("run_id", "ascending")])
 
     @cached_property
     def attempts(self) -> pa.Table:
         """Every attempt, with its metrics, costs and artifacts nested."""
-        table = _read_all((self.root / "attempts").glob("*/*.parquet"), ATTEMPT_SCHEMA)
+        table = _read_all((self.root / "attempts").glob("*/*.parquet"), ATTEMPT_SCHEMA, ATTEMPT_STEPS)
         return table.sort_by([("trial_id", "ascending"), ("attempt", "ascending")])
 
     def tables(self) -> dict[str, pa.Table]:
@@ -118,10 +135,24 @@ class StoreReader(StoreLayout):
             **{name: _unnest(chosen, name).to_pandas() for name in NESTED},
         )
 
+    @cached_property
+    def tried(self) -> frozenset[str]:
+        """Ids of the trials that have an attempt."""
+        folder = self.root / "attempts"
+        return frozenset(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
+
+    def heads_of(self, trial_id: str) -> list[Head]:
+        """Return how the attempts of one trial were made and how they ended, oldest first."""
+        if trial_id not in self.tried:
+            return []
+        folder = self.attempt_file(trial_id, 1).parent
+        rows = [_read_head(path) for path in folder.glob("*.parquet")]
+        return sorted(rows, key=lambda head: head.attempt)
+
     def attempts_of(self, trial_id: str) -> list[Attempt]:
         """Return the attempts of one trial, oldest first; reads no other file."""
         folder = self.attempt_file(trial_id, 1).parent
-        table = _read_all(sorted(folder.glob("*.parquet")), ATTEMPT_SCHEMA)
+        table = _read_all(sorted(folder.glob("*.parquet")), ATTEMPT_SCHEMA, ATTEMPT_STEPS)
         return [Attempt.from_row(row) for row in table.to_pylist()]
 
 
@@ -137,23 +168,31 @@ def open_store(root: Path | str) -> StoreReader:
     return StoreReader(root)
 
 
-def _read_all(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:
-    tables = [_read_file(path, schema) for path in paths]
+def _read_all(paths: Iterable[Path], schema: pa.Schema, steps: Sequence[Step]) -> pa.Table:
+    tables = [_read_file(path, schema, steps) for path in paths]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _read_file(path: Path, schema: pa.Schema) -> pa.Table:
+def _read_head(path: Path) -> Head:
+    try:
+        row = pq.ParquetFile(path).read(HEAD_COLUMNS).to_pylist()[0]
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
+    return Head(**row)
+
+
+def _read_file(path: Path, schema: pa.Schema, steps: Sequence[Step]) -> pa.Table:
     try:
         table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {path}: {error}") from error
     version = int((table.schema.metadata or {}).get(VERSION_KEY, b"0"))
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has store schema {version}, this harness reads {SCHEMA_VERSION}; "
+            f"{path} has store schema {version}, this harness reads 1 to {SCHEMA_VERSION}; "
             "use the version of the harness that wrote it"
         )
-    return table.cast(schema)
+    return migrate(table, version, steps).select(schema.names).cast(schema)
 
 
 def _authoritative(attempts: pa.Table) -> list[bool]:
@@ -177,7 +216,7 @@ def _attempts_of_run(attempts: pa.Table, plan: Plan, run_id: str, reused: dict[s
         if trial_id in planned and (ours or reused.get(trial_id) == attempt):
             rank = (key["status"] == "complete", attempt, position)
             answer[trial_id] = max(rank, answer.get(trial_id, rank))
-    return attempts.take([position for _, _, position in answer.values()])
+    return attempts.take(pa.array([position for _, _, position in answer.values()], pa.int64()))
 
 
 def _unnest(attempts: pa.Table, name: str) -> pa.Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # harness.store.migrate lifts files of older versions
 VERSION_KEY = b"harness_schema"
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -44,6 +44,7 @@ TRIAL_FIELDS = [
     ("variant", pa.string()),  # name in the run that executed it
     ("levels", pa.string()),  # JSON, factor -> level
     ("seed", pa.int64()),
+    ("fold", pa.int32()),  # part of the training split that it validates on, from 0; null without folds
     ("spec", pa.string()),  # JSON, harness.config.TrialSpec
     ("code_hash", pa.string()),  # of the sources that training uses
     ("status", pa.string()),  # running, complete, failed, interrupted or lost

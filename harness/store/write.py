@@ -33,6 +33,7 @@ class Attempt:
     variant: str
     levels: str
     seed: int
+    fold: int | None
     spec: str
     code_hash: str
     status: str = "running"

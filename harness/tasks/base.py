@@ -63,6 +63,17 @@ class Task(Protocol):
         ...
 
     @classmethod
+    def make_model(cls, spec: TrialSpec) -> torch.nn.Module:
+        """Return the model alone, on torch's default device, which may be `meta`; needs no data."""
+        ...
+
+    @classmethod
+    def example_batch(cls, spec: TrialSpec, samples: int) -> Batch:
+        """Return a batch of that many samples with the shapes and types of real ones, on torch's
+        default device, which may be `meta`; needs no data."""
+        ...
+
+    @classmethod
     def create(cls, spec: TrialSpec, *, cache: Path, device: torch.device) -> Self:
         """Make data, model, loss and metrics; the initial weights come from torch's global generator."""
         ...

@@ -20,11 +20,12 @@ import pytest
 from harness.api import cache_folder
 from harness.execute.base import Ended, EpochDone, Event, Executor, Started
 from harness.execute.driver import Outcome, assess, run_plan
+from harness.grammar import Resources
 from harness.plan import Plan
-from harness.planning import build_plan
+from harness.planning.build import build_plan
 from harness.store.read import RunRecord, StoreReader
 from harness.store.write import StoreWriter, create_store
-from harness.suite import Resources, load_suite
+from harness.suite import load_suite
 from harness.testing.tiny import TINY
 
 Listener = Callable[[Event], None]
@@ -76,6 +77,23 @@ class ExecutorCases:
         status = dict(zip(record.trials["variant"], record.trials["status"], strict=True))
         assert status == {"mse": "complete", "l1": "failed", "lab": "complete"}
         assert list(record.trials["attempt"]) == [1, 1, 1]
+
+    def test_every_fold_is_a_trial_with_a_record_of_its_own(
+        self, executor: Executor, tmp_path: Path, store: StoreWriter
+    ) -> None:
+        """Seed and fold reach the record, and each fold validates on other images."""
+        path = tmp_path / "folds.yaml"
+        path.write_text(f"{TINY}folds: 2\n")
+        plan = build_plan(load_suite(path, seeds=1), only=["loss_terms=mse"])
+        _, record = _run(plan, store, executor)
+        rows = record.trials.sort_values("fold")
+        assert rows[["seed", "fold", "status"]].to_numpy().tolist() == [
+            [0, 0, "complete"],
+            [0, 1, "complete"],
+        ]
+        found = record.metrics[record.metrics["metric"] == plan.primary_metric]
+        last = found[(found["split"] == "validation") & found["label"].isna() & (found["epoch"] == 3)]
+        assert len(last) == last["value"].nunique() == 2
 
     def test_a_request_to_stop_ends_the_run_and_the_next_one_goes_on(
         self, executor: Executor, tmp_path: Path, store: StoreWriter

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 Tier = Literal["strict", "warn", "off"]
 
 
@@ -23,7 +24,7 @@ def make_deterministic(tier: Tier, *, seed: int, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     # Without it cuBLAS refuses to work under deterministic algorithms.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
     torch.use_deterministic_algorithms(tier != "off", warn_only=tier == "warn")
     # Filling fresh memory would only cost time: nothing here reads memory that it did not write.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from harness.train.ema import moving_average
 from harness.train.evaluate import Evaluation, evaluate
 from harness.train.probe import peak_memory_bytes
 from harness.train.progress import Progress
-from harness.train.sampler import EpochBatches, steps_per_epoch
+from harness.train.sampler import EpochBatches, steps_per_epoch, training_labels
 from harness.train.sink import Row, Sink
 
 SAVE_SECONDS = 60.0  # the most work that a lost process costs, besides the step under way
@@ -43,6 +43,7 @@ class Loop:
         self.accelerator = accelerator
         self.sink = sink
         self.steps = steps_per_epoch(len(task.train), spec.train.batch_size)
+        self.labels = training_labels(task, spec.train.balance) if spec.train.balance else None
         model = task.model.to(memory_format=torch.channels_last)
         optimizer = registry.load("optimizer", spec.optimizer.name).build(spec.optimizer, model.parameters())
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -102,6 +103,7 @@ class Loop:
             seed=self.spec.seed,
             epoch=progress.epoch,
             start=progress.batch,
+            labels=self.labels,
         )
         # An own generator: the loader would draw from the global one, and so change what follows.
         loader: DataLoader[Batch] = DataLoader(

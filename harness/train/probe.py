@@ -1,8 +1,9 @@
-"""What a model is and what a process takes: parameters, FLOPs, device, memory."""
+"""What a model is and what a process takes: parameters, FLOPs, device, memory, pace."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +12,20 @@ from torch.utils.flop_counter import FlopCounterMode
 CLEAR_REFS = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 RESET_PEAK = "5"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a trial goes on this machine."""
+
+    step_seconds: float
+    """Of one optimizer step: the median of those timed."""
+    fast_step: float
+    """Lower quartile of them."""
+    slow_step: float
+    """Upper quartile of them."""
+    image_seconds: float
+    """Of the validation of one image."""
 
 
 def count_parameters(model: torch.nn.Module) -> tuple[int, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from bisect import bisect_right
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.config import ComponentConfig
 
@@ -24,6 +25,34 @@ class WarmupCosineConfig(ComponentConfig):
     """Share of all steps in which the rate rises linearly to its full height."""
     final: float = Field(default=0.0, ge=0, le=1)
     """Share of the full height that the cosine ends at."""
+
+
+class LinearConfig(ComponentConfig):
+    """A linear rise, then a linear fall."""
+
+    name: Literal["linear"] = "linear"
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of all steps in which the rate rises linearly to its full height."""
+    final: float = Field(default=0.0, ge=0, le=1)
+    """Share of the full height that the fall ends at."""
+
+
+class StepConfig(ComponentConfig):
+    """The full height at first, and a fixed factor lower after each of some points."""
+
+    name: Literal["step"] = "step"
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.5, 0.75), min_length=1)
+    """Shares of all steps after which the rate falls."""
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+    """Factor of the rate at each fall."""
+
+    @field_validator("at")
+    @classmethod
+    def in_rising_order(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        """Refuse repeats and sort, so that the order in a suite does not matter."""
+        if len(set(shares)) < len(shares):
+            raise ValueError(f"each share once at most, got {', '.join(map(str, shares))}")
+        return tuple(sorted(shares))
 
 
 class Constant:
@@ -55,3 +84,36 @@ class WarmupCosine:
             return (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Linear:
+    """Linear warm-up, then linear decay, as Devlin et al. train BERT (arXiv:1810.04805)."""
+
+    Config = LinearConfig
+
+    def __init__(self, config: LinearConfig, total_steps: int) -> None:
+        self.final = config.final
+        self.total_steps = total_steps
+        self.warmup_steps = round(config.warmup * total_steps)
+
+    def factor(self, step: int) -> float:
+        """Return the factor of the learning rate at `step`, counted from 0."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return 1 - (1 - self.final) * progress
+
+
+class Step:
+    """Falls at milestones, as `torch.optim.lr_scheduler.MultiStepLR` counts them."""
+
+    Config = StepConfig
+
+    def __init__(self, config: StepConfig, total_steps: int) -> None:
+        self.gamma = config.gamma
+        self.milestones = [round(share * total_steps) for share in config.at]
+
+    def factor(self, step: int) -> float:
+        """Return the factor of the learning rate at `step`, counted from 0."""
+        falls = bisect_right(self.milestones, step)
+        return float(self.gamma**falls)

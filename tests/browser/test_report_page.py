@@ -55,6 +55,7 @@ frame.onload = () => {
     resources: frame.contentWindow.performance.getEntriesByType("resource").map(entry => entry.name)
       .filter(name => !name.startsWith("data:")),
     scales: shown(".chart svg").map(svg => box(svg).width / svg.viewBox.baseVal.width),
+    dots: shown(".dot").map(dot => getComputedStyle(dot).borderTopWidth),
     line: getComputedStyle(inner.querySelector(".forest svg [stroke='var(--good)']")).stroke,
   };
   const out = document.createElement("pre");
@@ -71,6 +72,14 @@ def report(tmp_path_factory) -> str:
     record = synthetic_record(
         tmp_path_factory.mktemp("store"), failed=(("lab", 2),), titles={"ssim": long}, epochs=14
     )
+    written = write_report(record, tmp_path_factory.mktemp("out"), search_path=[REPORTS])
+    return written.html.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory) -> str:
+    """Return the page of two factors with four levels each: 16 variants."""
+    record = synthetic_record(tmp_path_factory.mktemp("store"), depths=4, seeds=3, claims=False, epochs=4)
     written = write_report(record, tmp_path_factory.mktemp("out"), search_path=[REPORTS])
     return written.html.read_text(encoding="utf-8")
 
@@ -114,6 +123,14 @@ def test_the_page_never_scrolls_sideways(tmp_path, report, width, unfold):
     assert seen["client"] == width
     assert seen["scroll"] == seen["client"]
     assert seen["wide"] == []
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_page_of_sixteen_variants_never_scrolls_sideways(tmp_path, crossed, width):
+    seen = measure(tmp_path, crossed, width, unfold=True)
+    assert seen["scroll"] == seen["client"] == width
+    assert seen["wide"] == []
+    assert len(set(seen["dots"])) == 2, "the ninth variant and on have dots of another shape"
 
 
 def test_a_phone_gets_charts_drawn_for_it(tmp_path, report):

@@ -5,7 +5,7 @@ from harness.execute.base import Started
 from harness.execute.driver import assess, run_plan
 from harness.execute.local import LocalExecutor
 from harness.execute.ray_tune import RayExecutor
-from harness.planning import build_plan
+from harness.planning.build import build_plan
 from harness.store.read import StoreReader
 from harness.store.write import create_store
 from harness.suite import load_suite

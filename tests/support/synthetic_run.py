@@ -1,12 +1,14 @@
 """A made-up run record: four loss recipes, five seeds, curves, labels and sample pictures.
 
 Its numbers are drawn from a fixed generator around chosen means, so that tests
-know which variant must win: `lab` on colour, nobody on structure.
+know which variant must win: `lab` on colour, nobody on structure.  With `depths` the recipes
+are crossed with a second factor; with `folds` every seed is a cross-validation.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +19,10 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from harness.config import MetricInfo
+from harness.grammar import Claim, Expectation, ReportOptions, Resources
 from harness.plan import Plan, PlannedTrial, Variant
 from harness.store.read import RunRecord
 from harness.store.schema import ARTIFACT_FIELDS, COST_FIELDS, METRIC_FIELDS, TRIAL_FIELDS
-from harness.suite import Claim, Expectation, ReportOptions, Resources
 
 COLOURS = {
     "red": (214, 39, 40),
@@ -118,6 +120,9 @@ class Shape:
 
     steps: int = 4
     seeds: int = 5
+    folds: int | None = None
+    depths: int = 1
+    """Levels of a second factor, crossed with the recipes; 1 for the chain alone."""
     epochs: int = 20
     claims: bool = True
     samples: bool = True
@@ -132,6 +137,10 @@ class Shape:
     links: dict[str, str] = field(default_factory=dict)
     margins: dict[str, float] = field(default_factory=lambda: {"delta_e": 2.0})
     reported: dict[str, float] = field(default_factory=lambda: {"parameters": 68_148_747})
+    notes: tuple[str, ...] = ()
+    """Lines that the plan leaves for its reader."""
+    missing_folds: tuple[tuple[str, int, int], ...] = ()
+    """(variant, seed, fold) of trials that never started."""
 
 
 def synthetic_record(root: Path, **shape: Any) -> RunRecord:
@@ -139,8 +148,9 @@ def synthetic_record(root: Path, **shape: Any) -> RunRecord:
     return _Builder(root, Shape(**shape)).record()
 
 
-def _trial_id(variant: str, seed: int) -> str:
-    return hashlib.sha256(f"{variant}/{seed}".encode()).hexdigest()[:16]
+def _trial_id(variant: str, seed: int, fold: int | None) -> str:
+    part = "" if fold is None else f"/{fold}"
+    return hashlib.sha256(f"{variant}/{seed}{part}".encode()).hexdigest()[:16]
 
 
 class _Builder:
@@ -156,9 +166,10 @@ class _Builder:
     def record(self) -> RunRecord:
         plan = self.plan()
         for seed in plan.seeds:
-            common = self.random.normal(size=len(METRICS))
-            for step in range(self.shape.steps):
-                self.trial(plan, step, seed, common)
+            for fold in self.folds:
+                common = self.random.normal(size=len(METRICS))
+                for index in range(len(plan.variants)):
+                    self.trial(plan, index, seed, fold, common)
         return RunRecord(
             root=self.root,
             run=self.run(),
@@ -171,7 +182,7 @@ class _Builder:
 
     def plan(self) -> Plan:
         seeds = tuple(range(self.shape.seeds))
-        variants = tuple(self.variant(step) for step in range(self.shape.steps))
+        variants = tuple(self.variant(index) for index in range(self.shape.depths * self.shape.steps))
         return Plan(
             suite="colorization_losses",
             suite_hash="0123456789abcdef",
@@ -185,23 +196,53 @@ class _Builder:
             reference="mse",
             variants=variants,
             seeds=seeds,
+            folds=self.shape.folds,
             trials=tuple(
                 PlannedTrial(
-                    id=_trial_id(variant.name, seed),
+                    id=_trial_id(variant.name, seed, fold),
                     variants=(variant.name,),
                     seed=seed,
-                    spec=self.spec(step, seed),
+                    fold=fold,
+                    spec=self.spec(index, seed, fold),
                 )
                 for seed in seeds
-                for step, variant in enumerate(variants)
+                for fold in self.folds
+                for index, variant in enumerate(variants)
             ),
             claims=_claims() if self.shape.claims else (),
             margins=self.shape.margins,
             resources=Resources(),
             report=ReportOptions(),
+            notes=self.shape.notes,
         )
 
-    def variant(self, step: int) -> Variant:
+    @property
+    def folds(self) -> Sequence[int | None]:
+        return [None] if self.shape.folds is None else range(self.shape.folds)
+
+    def variant(self, index: int) -> Variant:
+        depth, step = divmod(index, self.shape.steps)
+        return self.crossed(depth, step) if self.shape.depths > 1 else self.step(step)
+
+    def crossed(self, depth: int, step: int) -> Variant:
+        """A variant of both factors: no step before it, and changes of both."""
+        name, title, _ = STEPS[step]
+        chain = self.step(step)
+        names = [f"d{depth + 1}"] * (depth > 0) + [name] * (step > 0)
+        return chain.model_copy(
+            update={
+                "name": ",".join(names) or name,
+                "title": f"depth {depth + 1} · {title.removeprefix('+ ')}",
+                "levels": {"depth": f"d{depth + 1}", "loss_terms": name},
+                "factor": "size_and_loss" if len(names) > 1 else "depth" if depth else chain.factor,
+                "previous": None,
+                "changes": chain.changes | ({"model.layers": depth + 1} if depth else {}),
+                "why": " · ".join(filter(None, [chain.why, "a deeper model may need it" if depth else None]))
+                or None,
+            }
+        )
+
+    def step(self, step: int) -> Variant:
         name, title, _ = STEPS[step]
         changes = {f"loss.{STEPS[i][2]}": {"weight": WEIGHTS[STEPS[i][2]]} for i in range(1, step + 1)}
         return Variant(
@@ -216,11 +257,17 @@ class _Builder:
             links=self.shape.links,
         )
 
-    def spec(self, step: int, seed: int) -> dict[str, Any]:
+    def spec(self, index: int, seed: int, fold: int | None) -> dict[str, Any]:
+        depth, step = divmod(index, self.shape.steps)
         return {
             "task": "colorization",
             "data": {"name": "polygons", "size": 64, "train_size": 512},
-            "model": {"name": "conditional_unet", "widths": [32, 64, 128], "layers": 1, "head_dim": 8},
+            "model": {
+                "name": "conditional_unet",
+                "widths": [32, 64, 128],
+                "layers": 1 + depth,
+                "head_dim": 8,
+            },
             "loss": {term: {"weight": WEIGHTS[term]} for _, _, term in STEPS[: step + 1]},
             "optimizer": {"name": "adamw", "lr": 1e-4, "weight_decay": 1e-4},
             "schedule": {"name": "warmup_cosine", "warmup": 0.1},
@@ -230,17 +277,19 @@ class _Builder:
             "strategy": "single",
             "world_size": 1,
             "seed": seed,
+            "folds": self.shape.folds,
+            "fold": fold,
         }
 
     def run(self) -> dict[str, Any]:
-        cut = bool(self.shape.running or self.shape.missing)
+        cut = bool(self.shape.running or self.shape.missing or self.shape.missing_folds)
         return {
             "run_id": "20261120-093000-1a2b3c",
             "suite": "colorization_losses",
             "suite_hash": "0123456789abcdef",
             "profile": "laptop",
             "reused": {self.trials[0]["trial_id"]: 1},
-            "notes": ["3 stored trials were made by other code (f00d) and run again"],
+            "notes": [*self.shape.notes, "3 stored trials were made by other code (f00d) and run again"],
             "status": "running" if cut else "complete",
             "started": STARTED,
             "ended": None if cut else STARTED + timedelta(seconds=600),
@@ -256,10 +305,10 @@ class _Builder:
             "versions": {"harness": "0.1.0", "torch": "2.15.0", "ray": "2.60.0", "python": "3.11.9"},
         }
 
-    def trial(self, plan: Plan, step: int, seed: int, common: np.ndarray) -> None:
-        variant = plan.variants[step].name
+    def trial(self, plan: Plan, index: int, seed: int, fold: int | None, common: np.ndarray) -> None:
+        variant, step = plan.variants[index].name, index % self.shape.steps
         noise = common, self.random.normal(size=len(METRICS))
-        if (variant, seed) in self.shape.missing:
+        if (variant, seed) in self.shape.missing or (variant, seed, fold) in self.shape.missing_folds:
             return
         status = "complete"
         if (variant, seed) in self.shape.failed:
@@ -267,19 +316,20 @@ class _Builder:
         elif (variant, seed) in self.shape.running:
             status = "running"
         epochs = self.shape.epochs if status == "complete" else min(3, self.shape.epochs)
-        key = {"trial_id": _trial_id(variant, seed), "attempt": 1}
-        self.trials.append(key | self.trial_row(plan, step, seed, status, epochs))
+        key = {"trial_id": _trial_id(variant, seed, fold), "attempt": 1}
+        row = self.trial_row(variant, step, seed, status, epochs)
+        self.trials.append(key | row | {"fold": fold})
         for epoch in range(1, epochs + 1):
             self.epoch(key, step, epoch, noise)
         if self.shape.samples:
             self.pictures(key, step, epochs)
 
-    def trial_row(self, plan: Plan, step: int, seed: int, status: str, epochs: int) -> dict[str, Any]:
+    def trial_row(self, variant: str, step: int, seed: int, status: str, epochs: int) -> dict[str, Any]:
         seconds = 20.0 + 5.0 * step + 0.5 * seed
         failed = status == "failed"
         return {
             "run_id": "20261120-093000-1a2b3c",
-            "variant": plan.variants[step].name,
+            "variant": variant,
             "levels": "{}",
             "seed": seed,
             "spec": "{}",

@@ -56,7 +56,7 @@ def test_plan_prints_one_json_document(write_suite, tmp_path):
     )
     document = json.loads(result.stdout)
     assert len(document["trials"]) == len(document["missing"]) == 6
-    assert document["estimate"]["seconds"] > 0
+    assert document["estimate"]["expected"]["seconds"] > 0
     assert not (tmp_path / "s").exists()
 
 

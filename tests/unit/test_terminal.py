@@ -7,7 +7,7 @@ from rich.console import Console
 from harness.api import prepare
 from harness.execute.base import Ended, EpochDone, Started
 from harness.reporting.render import WrittenReport
-from harness.terminal import Board, conclude, showing
+from harness.terminal.board import Board, conclude, showing
 from harness.testing.tiny import TINY
 from tests.support.synthetic_run import synthetic_record
 
@@ -21,7 +21,7 @@ def prepared(write_suite, tmp_path):
 def clock(monkeypatch):
     """Return a clock that the test sets."""
     now = [100.0]
-    monkeypatch.setattr("harness.terminal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.terminal.board.time.monotonic", lambda: now[0])
     return now
 
 

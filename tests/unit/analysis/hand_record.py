@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import pandas as pd
 
 from harness.config import MetricInfo
+from harness.grammar import Claim, Expectation, ReportOptions, Resources
 from harness.plan import Plan, PlannedTrial, Variant
-from harness.suite import Claim, Expectation, ReportOptions, Resources
 
 DELTA_E = MetricInfo(
     name="delta_e",
@@ -86,40 +87,47 @@ def build(
     finals: Mapping[str, Mapping[str, Values]],
     *,
     infos: Sequence[MetricInfo] = (DELTA_E,),
-    status: Mapping[tuple[str, int], str] | None = None,
+    status: Mapping[tuple[str | int, ...], str] | None = None,
     margins: Mapping[str, float] | None = None,
     claims: Sequence[Claim] = (),
     shared: Mapping[str, str] | None = None,
     train_seconds: Mapping[str, Values] | None = None,
     chain: bool = True,
+    folds: int | None = None,
 ) -> HandRecord:
     """Build a record from final values: metric (or metric@label) -> variant -> one value per seed.
 
     Every trial has two epochs, the first of which is ten worse than the second, so that a
     reading of the wrong epoch shows.  None leaves a value out.  `status` overrides "complete"
     for (variant, seed); "absent" leaves the trial's row out.  `shared` lets one variant use
-    the trials of another.  Seeds are 10, 11, ...
+    the trials of another.  Seeds are 10, 11, ...; with `folds` there are as many values of
+    every seed, and `status` overrides for (variant, seed, fold).
     """
     status, shared = status or {}, shared or {}
     variants = list(next(iter(finals.values())))
-    seeds = range(10, 10 + len(next(iter(next(iter(finals.values())).values()))))
+    count = len(next(iter(next(iter(finals.values())).values())))
+    seeds = range(10, 10 + count // (folds or 1))
+    parts: Sequence[int | None] = [None] if folds is None else range(folds)
     trials, rows = [], []
-    for seed in seeds:
+    for index, (seed, fold) in enumerate(product(seeds, parts)):
         for name in variants:
-            state = status.get((name, seed), "complete")
+            key = (name, seed) if fold is None else (name, seed, fold)
+            state = status.get(key, "complete")
             if name in shared or state == "absent":
                 continue
-            trials.append(_trial(name, seed, state, (train_seconds or {}).get(name), seed - 10))
-            for key, by_variant in finals.items():
-                metric, _, label = key.partition("@")
-                value = by_variant[name][seed - 10]
+            trial = trial_id(name, seed, fold)
+            row = _trial(name, seed, state, (train_seconds or {}).get(name), index)
+            trials.append(row | {"trial_id": trial, "fold": fold})
+            for recorded, by_variant in finals.items():
+                metric, _, label = recorded.partition("@")
+                value = by_variant[name][index]
                 if value is not None:
                     rows += [
-                        _row(name, seed, e, metric, label or None, v)
+                        _row(name, seed, e, metric, label or None, v) | {"trial_id": trial}
                         for e, v in ((1, value + 10), (2, value))
                     ]
     return HandRecord(
-        plan=_plan(variants, seeds, infos, margins or {}, claims, shared, chain),
+        plan=_plan(variants, seeds, infos, margins or {}, claims, shared, chain, folds),
         trials=pd.DataFrame(trials),
         metrics=pd.DataFrame(rows),
         costs=pd.DataFrame({"trial_id": [], "attempt": [], "epoch": [], "name": [], "value": []}),
@@ -135,8 +143,12 @@ def curves(by_variant: Mapping[str, Sequence[Sequence[float]]], info: MetricInfo
         for seed, curve in zip(seeds, by_seed, strict=False):
             trials.append(_trial(name, seed, "complete", None, 0) | {"epochs_done": len(curve)})
             rows += [_row(name, seed, epoch, info.name, None, value) for epoch, value in enumerate(curve, 1)]
-    plan = _plan(variants, seeds, [info], {}, (), {}, True)
+    plan = _plan(variants, seeds, [info], {}, (), {}, True, None)
     return HandRecord(plan, pd.DataFrame(trials), pd.DataFrame(rows), pd.DataFrame())
+
+
+def trial_id(name: str, seed: int, fold: int | None) -> str:
+    return f"{name}-{seed}" if fold is None else f"{name}-{seed}-{fold}"
 
 
 def _trial(name: str, seed: int, status: str, seconds: Values | None, index: int) -> dict[str, object]:
@@ -181,6 +193,7 @@ def _plan(
     claims: Sequence[Claim],
     shared: Mapping[str, str],
     chain: bool,
+    folds: int | None,
 ) -> Plan:
     described = [
         Variant(
@@ -194,12 +207,14 @@ def _plan(
     ]
     planned = [
         PlannedTrial(
-            id=f"{name}-{seed}",
+            id=trial_id(name, seed, fold),
             variants=(name, *(other for other, owner in shared.items() if owner == name)),
             seed=seed,
+            fold=fold,
             spec={},
         )
         for seed in seeds
+        for fold in ([None] if folds is None else range(folds))
         for name in variants
         if name not in shared
     ]
@@ -216,6 +231,7 @@ def _plan(
         reference=variants[0],
         variants=tuple(described),
         seeds=tuple(seeds),
+        folds=folds,
         trials=tuple(planned),
         claims=tuple(claims),
         margins=dict(margins),

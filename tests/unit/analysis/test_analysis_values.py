@@ -13,8 +13,8 @@ from harness.analysis.values import (
     by_label,
     final_values,
     missing,
+    replicate_table,
     resolve_metric,
-    seed_table,
 )
 from harness.errors import HarnessError
 
@@ -24,12 +24,12 @@ THREE = {"mse": [20.0, 21.0, 22.0], "lab": [8.0, 9.0, 10.0]}
 def test_the_value_is_that_of_the_last_epoch() -> None:
     found = final_values(build({"delta_e": THREE}), "delta_e")
     assert list(found.itertuples(index=False, name=None)) == [
-        ("mse", 10, "mse-10", 2, 20.0),
-        ("mse", 11, "mse-11", 2, 21.0),
-        ("mse", 12, "mse-12", 2, 22.0),
-        ("lab", 10, "lab-10", 2, 8.0),
-        ("lab", 11, "lab-11", 2, 9.0),
-        ("lab", 12, "lab-12", 2, 10.0),
+        ("mse", 10, None, "mse-10", 2, 20.0),
+        ("mse", 11, None, "mse-11", 2, 21.0),
+        ("mse", 12, None, "mse-12", 2, 22.0),
+        ("lab", 10, None, "lab-10", 2, 8.0),
+        ("lab", 11, None, "lab-11", 2, 9.0),
+        ("lab", 12, None, "lab-12", 2, 10.0),
     ]
 
 
@@ -39,7 +39,7 @@ def test_an_earlier_epoch_never_stands_in_for_the_last() -> None:
     record.metrics = record.metrics[~last]
     found = final_values(record, "delta_e")
     assert list(found.loc[found["variant"] == "lab", "seed"]) == [10, 12]
-    assert missing(record) == [Missing("lab", 11, "lab-11", "delta_e", "no value at the last epoch")]
+    assert missing(record) == [Missing("lab", 11, None, "lab-11", "delta_e", "no value at the last epoch")]
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "running", "lost", "absent"])
@@ -48,7 +48,7 @@ def test_only_complete_trials_count(status: str) -> None:
     found = final_values(record, "delta_e")
     assert list(found.loc[found["variant"] == "mse", "seed"]) == [10, 12]
     reason = {"failed": "failed: ValueError", "absent": "not run"}.get(status, status)
-    assert missing(record) == [Missing("mse", 11, "mse-11", None, reason)]
+    assert missing(record) == [Missing("mse", 11, None, "mse-11", None, reason)]
 
 
 def test_nothing_is_missing_from_a_whole_run() -> None:
@@ -89,8 +89,8 @@ def test_a_shared_trial_stands_under_each_of_its_variants() -> None:
 
 def test_pairs_keep_the_seeds_that_both_have() -> None:
     finals = {"delta_e": {"mse": [20.0, None, 22.0, 23.0], "lab": [8.0, 9.0, None, 11.0]}}
-    pair = seed_table(build(finals), "delta_e").pair("lab", "mse")
-    assert pair.seeds == (10, 13)
+    pair = replicate_table(build(finals), "delta_e").pair("lab", "mse")
+    assert pair.replicates == ((10, None), (13, None))
     assert (list(pair.a), list(pair.b)) == ([8.0, 11.0], [20.0, 23.0])
     assert pair.trials == ("lab-10", "lab-13", "mse-10", "mse-13")
 

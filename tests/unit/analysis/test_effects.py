@@ -47,7 +47,7 @@ def test_numbers_are_those_of_the_libraries() -> None:
     assert found.p == pytest.approx(reference.pvalue, rel=1e-10)
     assert found.p_adjusted == pytest.approx(adjusted[1], rel=1e-10)
     assert found.p_exact == found.p_floor == 2 / 32
-    assert (found.n, found.seeds) == (5, (10, 11, 12, 13, 14))
+    assert (found.n, [one.seed for one in found.replicates]) == (5, [10, 11, 12, 13, 14])
 
 
 def test_what_the_run_could_have_seen_is_at_the_strictest_level_of_the_family() -> None:
@@ -124,7 +124,7 @@ def test_a_failed_trial_leaves_its_pair_out_and_a_whole_missing_variant_is_shown
         FINALS, status={("lab", 12): "failed", **{("ssim", seed): "failed" for seed in range(10, 15)}}
     )
     lab, ssim = one(record, "lab", "mse"), one(record, "ssim", "mse")
-    assert lab.seeds == (10, 11, 13, 14)
+    assert [one.seed for one in lab.replicates] == [10, 11, 13, 14]
     assert (ssim.n, ssim.verdict, ssim.difference, ssim.p_exact) == (0, "described", None, None)
     kept = [0, 1, 3, 4]
     reference = scipy_stats.ttest_rel([LAB[i] for i in kept], [MSE[i] for i in kept]).pvalue
@@ -155,7 +155,7 @@ def test_summaries_name_their_seeds() -> None:
     found = summarise(build(FINALS, status={("ssim", 11): "failed"}), "delta_e")
     assert [(one.variant, one.n) for one in found] == [("mse", 5), ("ssim", 4), ("lab", 5)]
     assert found[0].mean == pytest.approx(21.6)
-    assert found[1].seeds == (10, 12, 13, 14)
+    assert [one.seed for one in found[1].replicates] == [10, 12, 13, 14]
     assert found[1].trials == ("ssim-10", "ssim-12", "ssim-13", "ssim-14")
     nothing = summarise(build(FINALS, status={("ssim", seed): "lost" for seed in range(10, 15)}), "delta_e")[
         1

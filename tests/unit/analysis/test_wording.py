@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_record import ACCURACY, DELTA_E, PSNR, SHARPNESS
 
+from harness.analysis.values import Replicate
 from harness.analysis.wording import (
     format_difference,
     format_duration,
@@ -13,6 +14,7 @@ from harness.analysis.wording import (
     format_interval,
     format_number,
     format_p,
+    format_replicates,
     format_seeds,
     format_significant,
     format_value,
@@ -105,6 +107,17 @@ def test_three_significant_digits() -> None:
         "0.0512",
         "1840",
     ]
+
+
+def test_replicates_are_seeds_or_folds_of_seeds() -> None:
+    def grid(seeds: int, folds: int) -> list[Replicate]:
+        return [Replicate(seed, fold) for seed in range(seeds) for fold in range(folds)]
+
+    assert format_replicates([Replicate(3), Replicate(4)]) == "2 seeds"
+    assert format_replicates([]) == "0 seeds"
+    assert format_replicates(grid(1, 5)) == "5 folds x 1 seed"
+    assert format_replicates(grid(3, 5)) == "5 folds x 3 seeds"
+    assert format_replicates(grid(3, 5)[:-1]) == "14 folds over 3 seeds"
 
 
 def test_counts_and_names() -> None:

@@ -63,7 +63,7 @@ def test_failing_writer_leaves_nothing_that_looks_finished(tmp_path):
         (folder / "stray").write_text("half")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(HarnessError, match=r"to .*data: disk full; make room, or set HARNESS_CACHE"):
         written_once(tmp_path / "data", IDENTITY, failing)
     assert not (tmp_path / "data").exists()
     written_once(tmp_path / "data", IDENTITY, write)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.data.drawing import BEHIND, FRONT, FRONT_LINE, coverage, draw
 from harness.data.scene import Scene
@@ -20,20 +21,21 @@ def make_scene(background="white", behind=None, paper=(255, 255, 255)):
     return Scene(shape=1, front=FRONT_SQUARE, behind=behind, background=background, paper=paper)
 
 
-def picture(scene, size=64, drawing="outline", mask="none", seed=0):
-    return draw(scene, RED, size=size, drawing=drawing, mask=mask, rng=np.random.default_rng(seed))
+def picture(scene, size=(64, 64), drawing="outline", channels="rgb", mask="none", seed=0):
+    rng = np.random.default_rng(seed)
+    return draw(scene, RED, size=size, drawing=drawing, channels=channels, mask=mask, rng=rng)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_layers_share_every_pixel(size):
-    shares = coverage(make_scene(behind=BEHIND_SQUARE), size)
+    shares = coverage(make_scene(behind=BEHIND_SQUARE), (size, size))
     assert shares.shape == (5, size, size)
     assert shares.sum(axis=0) == pytest.approx(np.ones((size, size)))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_line_width_is_in_proportion_to_the_size(size):
-    shares = coverage(make_scene(), size)
+    shares = coverage(make_scene(), (size, size))
     perimeter, width = 2.0, 1 / 32
     assert shares[FRONT_LINE].mean() == pytest.approx(perimeter * width, rel=0.15)
     assert shares[FRONT].mean() == pytest.approx((0.5 - width) ** 2, rel=0.05)
@@ -41,7 +43,7 @@ def test_line_width_is_in_proportion_to_the_size(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_polygon_is_drawn_where_its_vertices_say(size):
-    shares = coverage(make_scene(), size)[FRONT]
+    shares = coverage(make_scene(), (size, size))[FRONT]
     centres = (np.arange(size) + 0.5) / size
     assert (shares.sum(axis=0) @ centres) / shares.sum() == pytest.approx(0.5, abs=0.25 / size)
     assert (shares.sum(axis=1) @ centres) / shares.sum() == pytest.approx(0.5, abs=0.25 / size)
@@ -50,7 +52,7 @@ def test_polygon_is_drawn_where_its_vertices_say(size):
 def test_slanted_edges_are_antialiased():
     diamond = np.array([[0.5, 0.1], [0.9, 0.5], [0.5, 0.9], [0.1, 0.5]])
     scene = Scene(1, diamond, None, "white", (255, 255, 255))
-    shares = coverage(scene, 32)[FRONT]
+    shares = coverage(scene, (32, 32))[FRONT]
     assert ((shares > 0) & (shares < 1)).sum() > 20
 
 
@@ -118,4 +120,36 @@ def test_binary_mask_is_the_area_to_fill_and_none_adds_nothing():
 
 
 def test_behind_is_empty_without_a_second_polygon():
-    assert coverage(make_scene(), 32)[BEHIND].sum() == 0
+    assert coverage(make_scene(), (32, 32))[BEHIND].sum() == 0
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32), (48, 20)])
+def test_the_scene_is_stretched_over_a_picture_that_is_not_square(size):
+    shares = coverage(make_scene(behind=BEHIND_SQUARE), size)
+    assert shares.shape == (5, *size)
+    assert shares.sum(axis=0) == pytest.approx(np.ones(size))
+    shown = shares[FRONT] + shares[FRONT_LINE]
+    for axis, side in ((1, size[0]), (0, size[1])):
+        centres = (np.arange(side) + 0.5) / side
+        assert (shown.sum(axis=axis) @ centres) / shown.sum() == pytest.approx(0.5, abs=0.25 / side)
+        line = 1 / 32 * min(size) / side
+        assert shown.max(axis=axis).mean() == pytest.approx(0.5 + line, abs=0.6 / side)
+
+
+def test_lines_are_as_wide_across_as_down_in_a_picture_that_is_not_square():
+    line = coverage(make_scene(), (64, 192))[FRONT_LINE]
+    assert line[32].sum() == pytest.approx(2 * 2, abs=0.5), "two upright lines of 2 pixels"
+    assert line[:, 96].sum() == pytest.approx(2 * 2, abs=0.5), "two level lines of 2 pixels"
+
+
+@pytest.mark.parametrize("background", ["white", "coloured", "noisy_black"])
+def test_grey_input_is_the_luminance_of_the_coloured_one(background):
+    scene = make_scene(background, BEHIND_SQUARE, paper=(240, 220, 200))
+    coloured = picture(scene, drawing="grey", mask="rgb")
+    grey = picture(scene, drawing="grey", mask="rgb", channels="grey")
+    reference = np.asarray(Image.fromarray(coloured.image[:3].transpose(1, 2, 0)).convert("L"))
+    assert grey.image.shape == (4, 64, 64)
+    assert np.abs(grey.image[0].astype(int) - reference).max() <= 1
+    np.testing.assert_array_equal(grey.image[1:], coloured.image[3:])
+    np.testing.assert_array_equal(grey.target, coloured.target)
+    np.testing.assert_array_equal(grey.mask, coloured.mask)

@@ -30,15 +30,26 @@ def test_is_registered():
     assert registry.load("data", "polygons") is Polygons
 
 
-@pytest.mark.parametrize(("mask", "channels"), [("none", 3), ("binary", 4), ("rgb", 6)])
-def test_batch_has_the_documented_shapes_and_ranges(cache, mask, channels):
-    data = make(cache, mask=mask)
+@pytest.mark.parametrize("size", [32, (24, 40)])
+@pytest.mark.parametrize(
+    ("settings", "channels"),
+    [
+        ({}, 3),
+        ({"mask": "binary"}, 4),
+        ({"mask": "rgb"}, 6),
+        ({"channels": "grey"}, 1),
+        ({"channels": "grey", "mask": "rgb"}, 4),
+    ],
+)
+def test_batch_has_the_documented_shapes_and_ranges(cache, size, settings, channels):
+    data = make(cache, size=size, **settings)
     batch = data.split("train").batch([4, 0, 29])
-    assert data.image_channels == channels
+    height, width = data.config.size
+    assert Polygons.image_channels(data.config) == channels
     assert {key: tuple(value.shape) for key, value in batch.items()} == {
-        "image": (3, channels, 32, 32),
-        "target": (3, 3, 32, 32),
-        "mask": (3, 1, 32, 32),
+        "image": (3, channels, height, width),
+        "target": (3, 3, height, width),
+        "mask": (3, 1, height, width),
         "colour": (3,),
         "shape": (3,),
         "background": (3,),
@@ -104,6 +115,21 @@ def test_scenes_are_the_same_at_every_size(cache):
         assert torch.equal(small[label], large[label])
     difference = F.avg_pool2d(large["mask"], 2) - small["mask"]
     assert difference.abs().mean() < 0.01
+
+
+def test_scenes_of_pictures_that_are_not_square_are_those_of_square_ones_stretched(cache):
+    square = make(cache, size=32).split("train").batch(range(30))
+    wide = make(cache, size=(32, 96)).split("train").batch(range(30))
+    for label in ("colour", "shape", "background"):
+        assert torch.equal(square[label], wide[label])
+    difference = F.avg_pool2d(wide["mask"], (1, 3)) - square["mask"]
+    assert difference.abs().mean() < 0.01
+
+
+def test_a_square_size_is_written_as_one_number(cache):
+    assert PolygonsConfig(size=(32, 32)) == PolygonsConfig(size=32)
+    assert PolygonsConfig(size=32).model_dump(mode="json")["size"] == 32
+    assert PolygonsConfig(size=(32, 48)).model_dump(mode="json")["size"] == [32, 48]
 
 
 def test_validation_has_every_colour_equally_often(cache):
@@ -190,6 +216,10 @@ def test_order_of_backgrounds_does_not_matter():
         {"backgrounds": ("striped",)},
         {"overlap": 1.5},
         {"size": 8},
+        {"size": (64, 8)},
+        {"size": (513, 64)},
+        {"size": (64, 64, 64)},
+        {"channels": "lab"},
         {"train_size": 0},
         {"colour": "red"},
     ],

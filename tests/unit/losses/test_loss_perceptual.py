@@ -22,13 +22,12 @@ deprecated_torchvision_arguments = pytest.mark.filterwarnings("ignore::UserWarni
 
 
 @pytest.fixture
-def hub(tmp_path):
+def hub(tmp_path, monkeypatch):
     """An empty cache of torch hub."""
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    yield tmp_path / "checkpoints"
-    torch.hub.set_dir(before)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # torch.hub.set_dir could not be taken back
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture

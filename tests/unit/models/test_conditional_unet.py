@@ -13,7 +13,10 @@ SMALL = {"widths": (4, 8), "layers": 1, "embedding": 5}
 
 def make(seed=0, image_channels=3, classes=6, **settings):
     torch.manual_seed(seed)
-    config = ConditionalUNetConfig(**(SMALL | settings))
+    small = {
+        name: value for name, value in SMALL.items() if name != "embedding" or settings.get("site") != "none"
+    }
+    config = ConditionalUNetConfig(**(small | settings))
     return ConditionalUNet(config, image_channels=image_channels, classes=classes)
 
 
@@ -34,6 +37,10 @@ def test_is_registered():
 # narrowing 8*4 + 4; way up (4+4)*4*9 + 2*4; head 4*3 + 3.
 WHOLE = 116 + 304 + 30 + 48 + 136 + 36 + 296 + 15
 
+WITHOUT = WHOLE - 30 - 48 - 136
+ATTENTION = 8 * 8 + 8 * 5 + 8 * 5 + 3 * 8 + (8 * 8 + 8)
+SITES = ["bottleneck", "input", "film", "cross_attention", "none"]
+
 
 @pytest.mark.parametrize(
     ("settings", "count"),
@@ -47,6 +54,13 @@ WHOLE = 116 + 304 + 30 + 48 + 136 + 36 + 296 + 15
         ({"image_channels": 6}, WHOLE + 3 * 4 * 9),
         ({"classes": 24}, WHOLE + 18 * 5),
         ({"embedding": 9}, WHOLE + 4 * 6 + 4 * 8),
+        ({"site": "none"}, WITHOUT),
+        # Embedding, projection to the first width, as many more input channels of the first convolution.
+        ({"site": "input"}, WITHOUT + 30 + (5 * 4 + 4) + 4 * 4 * 9),
+        # Scale and shift for the stages of 4, 8 and 4 channels.
+        ({"site": "film"}, WITHOUT + 30 + (5 + 1) * 2 * (4 + 8 + 4)),
+        # Three tokens a class, norm of the queries; queries, keys and values with a bias each; output.
+        ({"site": "cross_attention", "class_tokens": 3}, WITHOUT + 6 * 15 + 16 + ATTENTION),
     ],
 )
 def test_parameters_are_those_counted_by_hand(settings, count):
@@ -79,10 +93,71 @@ def test_oblong_pictures_keep_their_size():
     assert make(depth=4)(image[:, :, :17, :], colour).shape == (4, 3, 17, 32)
 
 
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (7, 18)])
+def test_every_site_keeps_the_size(site, height, width):
+    image, colour = inputs(18)
+    assert make(site=site)(image[:, :, :height, :width], colour).shape == (4, 3, height, width)
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_class_changes_the_picture_at_every_site_but_none(site, depth):
+    model = make(site=site, depth=depth).eval()
+    image, _ = inputs(count=1)
+    pictures = [model(image, torch.tensor([colour])) for colour in range(6)]
+    largest = max((picture - pictures[0]).abs().max().item() for picture in pictures[1:])
+    assert (largest > 1e-4) == (site != "none")
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_gradient_reaches_every_parameter_at_every_site(site, depth):
+    # Without batch statistics: they would take the shift of FiLM back out of a layer without detail.
+    model = make(site=site, depth=depth, norm="none", activation="silu")
+    image, colour = inputs(count=6)
+    (model(image, colour) - image).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_film_begins_close_to_no_change_and_scales_and_shifts_as_told():
+    film = make(site="film").condition
+    features, label = torch.randn(6, 8, 3, 3, generator=torch.Generator().manual_seed(2)), torch.arange(6)
+    assert (film.at_stage(features, label, 1) - features).abs().max() < 1.5
+    nn.init.zeros_(film.modulate[1].weight)
+    assert torch.equal(film.at_stage(features, label, 1), features)
+    film.modulate[1].bias.data = torch.tensor([0.5] * 8 + [2.0] * 8)
+    torch.testing.assert_close(film.at_stage(features, label, 1), 1.5 * features + 2)
+
+
+def test_attention_reads_places_of_different_features_differently():
+    condition = make(site="cross_attention", widths=(4, 16), heads=2).condition
+    features = torch.randn(1, 16, 1, 2, generator=torch.Generator().manual_seed(2))
+    added = condition.at_bottleneck(features, torch.tensor([3])) - features
+    assert (added[..., 0] - added[..., 1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("width", "heads"), [(8, 8), (64, 8), (12, 4), (10, 2), (7, 1)])
+def test_heads_are_the_largest_power_of_two_up_to_eight_that_divides(width, heads):
+    config = ConditionalUNetConfig(widths=(4, width), site="cross_attention")
+    assert config.effective_heads == heads
+    with torch.device("meta"):
+        model = ConditionalUNet(config, image_channels=3, classes=2)
+    assert model.condition.attend.num_heads == heads
+
+
+def test_default_site_draws_the_weights_that_it_always_drew():
+    """The order of construction decides them: way down, condition, way up, head."""
+    model = make(seed=3)
+    assert model.state_dict()["condition.fuse.weight"].sum().item() == pytest.approx(0.819215, abs=1e-5)
+    assert model.state_dict()["head.weight"].sum().item() == pytest.approx(0.779241, abs=1e-5)
+
+
 @pytest.mark.parametrize(("depth", "size"), [(7, 64), (1, 1), (3, 4), (3, 5)])
 def test_check_passes_what_works(depth, size):
     config = ConditionalUNetConfig(widths=(1,), depth=depth)
-    assert config.check(size) is None
+    assert config.check(size, size) is None
     image, colour = inputs(size)
     # Doubled widths grow fast: narrow ones show the same sizes.
     narrow = ConditionalUNet(ConditionalUNetConfig(widths=(1,) * depth), image_channels=3, classes=6)
@@ -92,14 +167,17 @@ def test_check_passes_what_works(depth, size):
 @pytest.mark.parametrize(
     ("depth", "size", "message"),
     [
-        (8, 64, "depth 8 leaves a 0x0 map at size 64; use depth 7 at most or size 128 at least"),
-        (4, 7, "depth 4 leaves a 0x0 map at size 7; use depth 3 at most or size 8 at least"),
+        (8, (64, 64), "depth 8 leaves a 0x0 map at size 64; use depth 7 at most or size 128 at least"),
+        (4, (7, 7), "depth 4 leaves a 0x0 map at size 7; use depth 3 at most or size 8 at least"),
+        (4, (7, 24), "depth 4 leaves a 0x3 map at size 7x24; use depth 3 at most or size 8 at least"),
+        (4, (24, 7), "depth 4 leaves a 3x0 map at size 24x7; use depth 3 at most or size 8 at least"),
     ],
 )
 def test_check_refuses_what_does_not_work(depth, size, message):
     config = ConditionalUNetConfig(widths=(1,) * depth)
-    assert config.check(size) == message
-    image, colour = inputs(size)
+    assert config.check(*size) == message
+    image, colour = inputs(max(size))
+    image = image[:, :, : size[0], : size[1]]
     with pytest.raises(RuntimeError):
         ConditionalUNet(config, image_channels=3, classes=6)(image, colour)
 
@@ -228,8 +306,9 @@ def test_trains_under_bf16_autocast(norm):
             assert layer.running_mean.abs().sum() > 0
 
 
-def test_can_be_built_and_run_on_the_meta_device():
-    config = ConditionalUNetConfig()
+@pytest.mark.parametrize("site", SITES)
+def test_can_be_built_and_run_on_the_meta_device(site):
+    config = ConditionalUNetConfig(site=site)
     with torch.device("meta"):
         model = ConditionalUNet(config, image_channels=3, classes=24)
         picture = model(torch.empty(2, 3, 64, 64), torch.zeros(2, dtype=torch.int64))
@@ -246,11 +325,40 @@ def test_can_be_built_and_run_on_the_meta_device():
         ({"depth": 0}, "depth"),
         ({"norm": "layer"}, "norm"),
         ({"width": (8,)}, "width"),
+        ({"site": "middle"}, "site"),
+        ({"site": "cross_attention", "class_tokens": 1}, "class_tokens"),
+        (
+            {"site": "cross_attention", "widths": (8, 12), "heads": 8},
+            "heads 8 does not divide the 12 channels of the lowest resolution",
+        ),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         ConditionalUNetConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"widths": (8, 16)}, {"widths": (8, 16), "depth": 2}),
+        ({"widths": (8, 16)}, {"widths": (8, 16, 32), "depth": 2}),
+        ({"groups": 4}, {}),
+        ({"widths": (8,), "skips": False}, {"widths": (8,)}),
+        ({"site": "film", "heads": 2, "class_tokens": 3}, {"site": "film"}),
+        ({"site": "none", "embedding": 8}, {"site": "none"}),
+    ],
+)
+def test_what_means_the_same_is_written_the_same(one, other):
+    written = ConditionalUNetConfig(**one).model_dump(mode="json")
+    assert written == ConditionalUNetConfig(**other).model_dump(mode="json")
+    assert ConditionalUNetConfig(**written).model_dump(mode="json") == written
+
+
+def test_settings_with_an_effect_are_written_as_they_are():
+    settings = {"norm": "group", "groups": 4, "site": "cross_attention", "heads": 2, "embedding": 8}
+    written = ConditionalUNetConfig(**settings).model_dump()
+    assert {name: written[name] for name in settings} == settings
 
 
 def test_groups_matter_only_to_the_group_norm():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from harness.reporting.charts import (
     inline,
     read_palette,
     shorten,
+    shorten_all,
     spread,
     standalone,
 )
@@ -47,8 +49,10 @@ def curves(ends: list[float], epochs: int = 5) -> Curves:
 
 def forest(label: str = "+ LAB vs MSE", margin: float | None = 2.0) -> Forest:
     rows = (
-        ForestRow(label, -11.2, -12.6, -9.8, "−11.2 [−12.6, −9.8]", "better", "p = 0.0004", "good"),
-        ForestRow("one seed", 3.0, None, None, "+3.0", "described", "1 seed, not judged", "plain"),
+        ForestRow(label, label, -11.2, -12.6, -9.8, "−11.2 [−12.6, −9.8]", "better", "p = 0.0004", "good"),
+        ForestRow(
+            "one seed", "one seed", 3.0, None, None, "+3.0", "described", "1 seed, not judged", "plain"
+        ),
     )
     axis = "difference in ΔE (lower is better) · band: ±2.0 counts as equivalent"
     return Forest("f", "Effects", "text", axis, False, margin, (ForestGroup("against MSE", rows),))
@@ -114,6 +118,62 @@ def test_lines_that_end_together_have_labels_that_do_not_overlap():
         places = label_positions(svg)
         assert len(places) == 4
         assert min(b - a for a, b in itertools.pairwise(places)) >= 12.5  # the font's size
+
+
+def test_labels_that_differ_at_their_ends_alone_stay_apart():
+    assert shorten_all(["a long depth one", "a long depth two"], 10) == ["a lon… one", "a lon… two"]
+    assert shorten_all(["a long depth one", "short"], 10) == ["a long de…", "short"]
+
+
+def nine() -> Curves:
+    """Curves of nine variants: the ninth has the colour of the first, and another mark."""
+    eight = curves([1.0 + 0.1 * index for index in range(8)])
+    ninth = replace(eight.lines[0], label="line 8", mark=1)
+    return replace(eight, lines=(*eight.lines, ninth))
+
+
+def test_eight_variants_are_drawn_without_dashes():
+    assert "dasharray" not in draw(replace(nine(), lines=nine().lines[:8])).wide
+
+
+def test_the_ninth_variant_has_a_dash_of_its_own_in_its_curve_and_beside_its_label():
+    for svg in (draw(nine()).wide, draw(nine()).narrow):
+        dashed = [
+            element
+            for element in ET.fromstring(svg).iter()
+            if element.get("stroke-dasharray") == "7,3" and element.get("stroke") == STAND_IN["v1"]
+        ]
+        assert {element.tag for element in dashed} == {f"{SVG}path", f"{SVG}line"}
+
+
+def test_two_variants_of_one_title_are_two_lines():
+    same = replace(nine(), lines=tuple(replace(line, label="same") for line in nine().lines[:2]))
+    paths = [
+        element
+        for element in ET.fromstring(draw(same).wide).iter(f"{SVG}path")
+        if element.get("stroke") in (STAND_IN["v1"], STAND_IN["v2"]) and element.get("stroke-width") == "2"
+    ]
+    assert len(paths) == 2
+    assert all((path.get("d") or "").count("M") == 1 for path in paths)
+
+
+def test_a_chart_of_many_variants_is_high_enough_for_their_labels():
+    lines = tuple(
+        replace(nine().lines[index % 8], label=f"line {index}", mark=index // 8) for index in range(20)
+    )
+    svg = draw(replace(nine(), lines=lines)).narrow
+    places = label_positions(svg)
+    assert min(b - a for a, b in itertools.pairwise(places)) >= 12.5
+    assert places[-1] + 44 < float(ET.fromstring(svg).get("height", "0"))
+
+
+def test_a_forest_whose_labels_have_no_room_names_the_variants_alone():
+    whole = forest("a variant of two factors vs the reference")
+    (group,) = whole.groups
+    rows = tuple(replace(row, short=f"{row.short.partition(' vs ')[0]}.") for row in group.rows)
+    drawing = draw(replace(whole, groups=(replace(group, rows=rows),)))
+    for svg in (drawing.wide, drawing.narrow):
+        assert {"a variant of two factors.", "one seed."} <= set(texts(svg))
 
 
 def test_a_single_epoch_is_drawn():

@@ -10,7 +10,7 @@ def test_key_order_does_not_matter():
 
 
 def test_the_hash_is_the_first_sixteen_digits_of_sha_256_over_version_and_value():
-    text = '{"identity_version":1,"value":{"a":"ä"}}'
+    text = '{"identity_version":2,"value":{"a":"ä"}}'
     assert content_hash({"a": "ä"}) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

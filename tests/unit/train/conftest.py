@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from harness.planning import build_plan
+from harness.planning.build import build_plan
 from harness.specify import respecify
 from harness.suite import load_suite
 from harness.testing.tiny import TINY

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from harness.errors import NonFiniteLossError, TrialError
 from harness.registry import registry
+from harness.tasks.colorization import Colorization
 
 
 def final(sink, metric, split="validation"):
@@ -131,3 +132,36 @@ def test_what_is_in_force_is_asserted_against_what_was_asked(
 def test_the_last_weights_are_those_of_the_epoch_that_training_stopped_at(train, spec_of):
     sink = train(spec_of("base.train.epochs=9", "base.train.early_stopping=1", "base.optimizer.lr=1e-12"))
     assert sink.kept["last"][0] == len(sink.curve("delta_e")) < 9
+
+
+def test_balanced_training_shows_rare_colours_more_often(train, spec_of, monkeypatch):
+    seen = {}
+
+    def counted(self, batch, *, epoch):
+        seen.setdefault(self.spec.train.balance, []).extend(batch["colour"].tolist())
+        return batch
+
+    monkeypatch.setattr(Colorization, "augment", counted)
+    train(spec_of("base.data.train_size=256"))
+    train(spec_of("base.data.train_size=256", "base.train.balance=colour"))
+    assert len(seen[None]) == len(seen["colour"]) == 3 * 256
+    assert len(set(seen[None])) == len(set(seen["colour"]))
+    counts = torch.bincount(torch.tensor(seen["colour"]))
+    counts = counts[counts > 0]
+    most_frequent = max(seen[None].count(colour) for colour in set(seen[None]))
+    assert most_frequent > 3 * counts.max()
+    assert counts.min() > 3 * 256 / len(counts) / 2
+
+
+def test_pictures_that_are_not_square_train_in_every_kind_of_input(train, spec_of):
+    sink = train(spec_of("base.data.size=[32, 48]", "base.data.channels=grey", "base.data.mask=binary"))
+    assert len(sink.curve("delta_e")) == 3
+
+
+def test_a_fold_trains_on_fewer_samples_and_validates_on_the_rest(train, spec_of):
+    sink = train(spec_of("base.data.train_size=96").model_copy(update={"folds": 3, "fold": 2}))
+    counts = {
+        (row["split"], row["count"]) for row in sink.metrics if row["metric"] == "loss" and not row["label"]
+    }
+    assert counts == {("train", 64), ("validation", 32)}
+    assert sink.metrics[-1]["step"] == 12

@@ -9,6 +9,12 @@ from harness.train.progress import newest_state, read_progress
 from tests.support.memory_sink import MemorySink
 
 STEPS = 4  # an epoch: 64 samples in batches of 16
+CASES = {
+    "plain": ((), {}),
+    "average": (("base.train.ema=0.9", "base.train.accumulation=2"), {}),
+    "balanced, turned": (("base.train.balance=colour", "base.train.augment=[rot90, hflip]"), {}),
+    "fold": (("base.data.train_size=80",), {"folds": 5, "fold": 1}),
+}
 
 
 def train_in_two_parts(train, spec, stop_after, folder):
@@ -35,9 +41,10 @@ def _cache(cache):
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, STEPS, STEPS + 2, 3 * STEPS])
-@pytest.mark.parametrize("overrides", [(), ("base.train.ema=0.9", "base.train.accumulation=2")])
-def test_the_end_is_the_same_wherever_it_was_stopped(train, spec_of, tmp_path, stop_after, overrides):
-    spec = spec_of(*overrides)
+@pytest.mark.parametrize("case", CASES)
+def test_the_end_is_the_same_wherever_it_was_stopped(train, spec_of, tmp_path, stop_after, case):
+    overrides, fold = CASES[case]
+    spec = spec_of(*overrides).model_copy(update=fold)
     whole = train(spec)
     _, second = train_in_two_parts(train, spec, stop_after, tmp_path)
     assert second.metrics == whole.metrics

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -23,16 +24,18 @@ from harness.analysis.wording import (
     format_effect,
     format_number,
     format_p,
-    format_seeds,
+    format_replicates,
+    format_trial,
+    replicate_noun,
 )
 from harness.api import Prepared
 from harness.config import MetricInfo
-from harness.estimate import Estimate
 from harness.execute.base import Ended, EpochDone, Event, Listener, Started
-from harness.plan import Plan, Variant
+from harness.plan import Plan, PlannedTrial, Variant
 from harness.reporting.comparisons import distinct
 from harness.reporting.render import WrittenReport
 from harness.store.read import RunRecord
+from harness.terminal.plan_page import headline, plain_table
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 ENDED = ("done", "failed")
@@ -74,8 +77,28 @@ class Board:
         """Return the board that a run begins with: what the store holds is done."""
         board = cls(prepared.plan, prepared.slots)
         for trial_id in prepared.assessment.reused:
-            board.trials[trial_id] = TrialProgress("done", epochs_of(prepared.plan, trial_id))
+            if trial_id in board.epochs:
+                board.trials[trial_id] = TrialProgress("done", board.epochs[trial_id])
         return board
+
+    @cached_property
+    def planned(self) -> dict[str, PlannedTrial]:
+        """The planned trials by id."""
+        return {trial.id: trial for trial in self.plan.trials}
+
+    @cached_property
+    def epochs(self) -> dict[str, int]:
+        """Epochs that every trial trains at most."""
+        return {trial.id: int(trial.spec["train"]["epochs"]) for trial in self.plan.trials}
+
+    @cached_property
+    def ids(self) -> dict[str, list[str]]:
+        """Ids of the trials of every variant."""
+        found: dict[str, list[str]] = {variant.name: [] for variant in self.plan.variants}
+        for trial in self.plan.trials:
+            for name in trial.variants:
+                found[name].append(trial.id)
+        return found
 
     def take(self, event: Event) -> None:
         """Note what happened to a trial."""
@@ -97,7 +120,7 @@ class Board:
             epochs = sum(trial.epochs_here for trial in self.trials.values())
             seconds = sum(trial.seconds for trial in self.trials.values() if trial.epochs_here)
             rest = sum(
-                epochs_of(self.plan, trial.id) - self.trials.get(trial.id, TrialProgress()).epoch
+                self.epochs[trial.id] - self.trials.get(trial.id, TrialProgress()).epoch
                 for trial in self.plan.trials
                 if self.trials.get(trial.id, TrialProgress()).state not in ENDED
             )
@@ -106,40 +129,25 @@ class Board:
     def rows(self) -> Iterator[tuple[Variant, list[TrialProgress], int]]:
         """Yield every variant with its trials and the epochs that they train."""
         for variant in self.plan.variants:
-            ids = [trial.id for trial in self.plan.trials if variant.name in trial.variants]
+            ids = self.ids[variant.name]
             progress = [self.trials.get(trial_id, TrialProgress()) for trial_id in ids]
-            yield variant, progress, epochs_of(self.plan, ids[0])
-
-
-def epochs_of(plan: Plan, trial_id: str) -> int:
-    """Return the epochs that a trial trains at most."""
-    spec = next(trial.spec for trial in plan.trials if trial.id == trial_id)
-    return int(spec["train"]["epochs"])
+            yield variant, progress, self.epochs[ids[0]]
 
 
 def announce(prepared: Prepared, console: Console) -> None:
     """Print what a run is going to do."""
-    console.print(_headline(prepared, prepared.estimate(timing_seconds=0.0).seconds))
-    for note in prepared.notes:
-        console.print(f"  note: {note}", style="dim")
-
-
-def print_plan(prepared: Prepared, expected: Estimate, console: Console) -> None:
-    """Print a plan: what would run, what is in the store, and how long the rest takes."""
-    console.print(_headline(prepared, expected.seconds))
-    console.print()
-    console.print(_plan_table(prepared.plan, expected.trial_seconds))
-    console.print(f"\n  time: {expected.basis}", style="dim")
+    console.print(headline(prepared, prepared.estimate(timing_seconds=0.0).seconds))
     for note in prepared.notes:
         console.print(f"  note: {note}", style="dim")
 
 
 def conclude(record: RunRecord, written: WrittenReport, console: Console) -> None:
     """Print failed trials, the verdicts and where the report lies."""
+    planned = {trial.id: trial for trial in record.plan.trials}
     for _, trial in record.trials[record.trials["status"] != "complete"].iterrows():
         first_line = str(trial["error"] or trial["status"]).splitlines()[0]
         line = Text("✗ failed       ", style="red")
-        line.append(f" {trial['variant']} seed {trial['seed']}", style="default")
+        line.append(f" {trial['variant']} {format_trial(planned[trial['trial_id']])}", style="default")
         console.print(line.append(f"   {trial['error_class']}: {first_line}", style="dim"))
     width = console.width if console.is_terminal else sys.maxsize
     for result in judge_claims(record):
@@ -150,49 +158,12 @@ def conclude(record: RunRecord, written: WrittenReport, console: Console) -> Non
     console.print(f"report  {_short(written.html)}")
 
 
-def _headline(prepared: Prepared, seconds: float | None) -> str:
-    plan, missing = prepared.plan, len(prepared.missing)
-    stored = len(plan.trials) - missing
-    parts = [f"{len(plan.variants)} variants x {len(plan.seeds)} seeds = {len(plan.trials)} trials"]
-    shared = len(plan.variants) * len(plan.seeds) - len(plan.trials)
-    if shared:
-        parts.append(f"{shared} more are the same as one of these")
-    if stored:
-        parts.append(f"{stored} already in the store")
-    parts.append(f"{missing} to run" if missing else "nothing to run")
-    if missing and seconds is not None:
-        parts.append(f"about {format_duration(seconds)}")
-    return f"{plan.suite}  {plan.profile or 'no profile'}  {', '.join(parts)}"
-
-
-def _plan_table(plan: Plan, trial_seconds: dict[str, float]) -> Table:
-    """Return the plan as a table: what differs from the reference, seeds, expected time."""
-    table = _table()
-    table.add_column("variant", no_wrap=True)
-    table.add_column("differs from the reference", overflow="fold")
-    table.add_column("seeds", justify="right")
-    table.add_column("to run", justify="right")
-    table.add_column("time a trial", justify="right")
-    for variant in plan.variants:
-        trials = [trial for trial in plan.trials if variant.name in trial.variants]
-        missing = [trial_seconds[trial.id] for trial in trials if trial.id in trial_seconds]
-        changes = ", ".join(f"{path} = {_plain(value)}" for path, value in variant.changes.items())
-        table.add_row(
-            variant.name,
-            changes or "the reference",
-            str(len(trials)),
-            str(len(missing)),
-            format_duration(sum(missing) / len(missing)) if missing else "–",
-        )
-    return table
-
-
 def _progress_table(board: Board) -> Table:
     """Return where a run stands as a table."""
     info = board.plan.metrics[board.plan.primary_metric]
-    table = _table()
+    table = plain_table()
     table.add_column("variant", no_wrap=True)
-    table.add_column("seeds", no_wrap=True, min_width=12)
+    table.add_column("seeds" if board.plan.folds is None else "trials", no_wrap=True, min_width=12)
     table.add_column("epoch", justify="right", no_wrap=True)
     table.add_column(f"{info.symbol} {ARROWS[info.direction]}", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
@@ -237,13 +208,13 @@ def _plain_line(board: Board, event: Event) -> str | None:
     if not isinstance(event, Ended):
         return None
     info = board.plan.metrics[board.plan.primary_metric]
-    trial = next(trial for trial in board.plan.trials if trial.id == event.trial_id)
+    trial = board.planned[event.trial_id]
     progress = board.trials[event.trial_id]
     ended = sum(progress.state in ENDED for progress in board.trials.values())
     value = "" if progress.value is None else f"  {info.symbol} {format_number(info, progress.value)}"
-    epoch = f"epoch {progress.epoch}/{epochs_of(board.plan, trial.id)}"
+    epoch = f"epoch {progress.epoch}/{board.epochs[trial.id]}"
     return (
-        f"[{ended}/{len(board.plan.trials)}] {', '.join(trial.variants)} seed {trial.seed}  "
+        f"[{ended}/{len(board.plan.trials)}] {', '.join(trial.variants)} {format_trial(trial)}  "
         f"{epoch}{value}  {format_duration(progress.seconds)}{'  failed' * event.failed}"
     )
 
@@ -264,20 +235,10 @@ def _comparison_line(plan: Plan, found: Comparison, width: int) -> Text:
     info = plan.metrics[found.metric]
     title = f"{plan.variant(found.of).title} against {plan.variant(found.versus).title}"
     if found.difference is None:
-        return _verdict_line(found.verdict, title, "no seed that both have", width)
+        return _verdict_line(found.verdict, title, f"no {replicate_noun(plan.folds)} that both have", width)
     effect = f"{info.symbol} {format_effect(info, found.difference, found.low, found.high)}"
     p = "" if found.p_adjusted is None else f", {format_p(found.p_adjusted)} (Holm)"
-    return _verdict_line(found.verdict, title, f"{effect}, {format_seeds(found.n)}{p}", width)
-
-
-def stdout() -> Console:
-    """Return the console for results."""
-    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
-
-
-def stderr() -> Console:
-    """Return the console for progress and messages."""
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=not sys.stderr.isatty())
+    return _verdict_line(found.verdict, title, f"{effect}, {format_replicates(found.replicates)}{p}", width)
 
 
 def _screen(board: Board) -> Table:
@@ -289,14 +250,6 @@ def _screen(board: Board) -> Table:
         left = "" if seconds is None else f", about {format_duration(seconds)} left"
         screen.add_row(Text(f"  {running} of {board.slots} slots busy{left}", style="dim"))
     return screen
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=True, padding=(0, 2), header_style="dim")
-
-
-def _plain(value: object) -> str:
-    return "removed" if value is None else f"{value}"
 
 
 def _mean(info: MetricInfo, values: Sequence[float]) -> str:

@@ -1,0 +1,1 @@
+"""From a suite to a plan: levels, designs, variants, trials."""

@@ -1,0 +1,1 @@
+"""What is tried before a run: every distinct structure of its trials."""

@@ -1,0 +1,39 @@
+"""From an older schema of the store to today's, one step a version.
+
+Files are lifted as they are read and never rewritten: whoever wrote them can still read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+Step = Callable[[pa.Table], pa.Table]
+
+
+def migrate(table: pa.Table, version: int, steps: Sequence[Step]) -> pa.Table:
+    """Return a table of schema `version` as one of today's schema.
+
+    Args:
+        table: as read from a file.
+        version: of the schema that the file was written in, from 1.
+        steps: `ATTEMPT_STEPS` or `RUN_STEPS`.
+    """
+    for step in steps[version - 1 :]:
+        table = step(table)
+    return table
+
+
+def _add_fold(attempts: pa.Table) -> pa.Table:
+    """Version 1 knew no cross-validation."""
+    return attempts.append_column("fold", pa.nulls(attempts.num_rows, pa.int32()))
+
+
+def _as_it_is(table: pa.Table) -> pa.Table:
+    return table
+
+
+ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold,)
+RUN_STEPS: tuple[Step, ...] = (_as_it_is,)
+"""The step at position v - 1 leads from version v to v + 1."""
