@@ -37,8 +37,9 @@ class VariantNames:
         self, made: Sequence[Made], controls: Sequence[Made], control_labels: Collection[tuple[str, str]]
     ) -> None:
         self.control_labels = control_labels
-        self.base_label = controls[0].point.labels[0] if controls else ("", BASE)
-        self.base = self.base_label[1]
+        self.base_labels = controls[0].point.labels if controls else (("", BASE),)
+        """Those of the first control; the first of them names the base."""
+        self.base = self.base_labels[0][1]
         """Name of the base."""
         self.base_levels = self._levels_of_base(made, controls)
         """Factor -> its level in the base."""

@@ -368,7 +368,7 @@ class _Expander:
             base = self._base_variant(names)
             if reference is not None:
                 changes = self._differences(reference.configuration, self.base)
-                base = base.model_copy(update={"factor": names.base_label[0], "changes": changes})
+                base = base.model_copy(update={"factor": names.base_labels[0][0], "changes": changes})
             return Candidate(base, self.base, tuple(self.in_base))
         point = found.point
         labels = names.told_by(found)
@@ -408,10 +408,12 @@ class _Expander:
         return title or (f"+ {label[1]}" if chained else label[1])
 
     def _base_variant(self, names: VariantNames) -> Variant:
-        level = self.levels.get(names.base_label, Level())
+        told = [self.levels.get(label, Level()) for label in names.base_labels]
+        titles = [level.title or name for level, (_, name) in zip(told, names.base_labels, strict=True)]
+        level = told[0] if len(told) == 1 else Level()
         return Variant(
             name=names.base,
-            title=level.title or names.base,
+            title=" · ".join(titles),
             levels=names.base_levels,
             why=level.why,
             reported=level.reported,

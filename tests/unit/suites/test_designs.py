@@ -108,6 +108,7 @@ vary:
         "deep,lr_0.02": {"model.depth": 3, "optimizer.lr": 0.02},
         "deep,lr_0.2": {"model.depth": 3, "optimizer.lr": 0.2},
     }
+    assert plan.variant("shallow").title == "shallow · lr 0.002"
     assert plan.variant("deep,lr_0.2").levels == {"depth": "deep", "lr": "lr_0.2"}
     assert plan.variant("deep,lr_0.2").title == "deep · lr 0.2"
 
