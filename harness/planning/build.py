@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -329,7 +330,16 @@ def level_name(change: Change) -> str:
 
 
 def _metrics(task: Any, specs: Mapping[str, TrialSpec]) -> dict[str, MetricInfo]:
-    """Return every metric that a variant records; what they depend on is asked for once."""
+    """Return every metric that a variant records; what they depend on is asked for once.
+
+    Where no variant is sound, it is those of the task alone, so that wrong names are found all the same.
+    """
+    if not specs:
+        known: dict[str, Any] = {"perceptual_weights": "random", "metrics": ()}
+        bare = TrialSpec.model_construct(**known)
+        with contextlib.suppress(AttributeError):  # a task whose metrics depend on more
+            return dict(task.metric_infos(bare))
+        return {}
     kinds = {(spec.perceptual_weights, spec.metrics): spec for spec in specs.values()}
     return {name: info for spec in kinds.values() for name, info in task.metric_infos(spec).items()}
 

@@ -322,6 +322,7 @@ def test_mistakes_of_form_and_of_content_are_named_together(write_suite):
     )
     assert [line.partition("  ")[2] for line in messages(write_suite, text)] == [
         "sede: no such setting; did you mean 'seeds'?",
+        "primary_metric: no metric 'delta'; did you mean 'delta_e'?",
         "base.loss.mze: no loss 'mze'; did you mean 'mse'?",
         "claims[0].expect.direction: expected 'better', 'worse' or 'equivalent', got \"upward\"",
     ]
@@ -376,3 +377,11 @@ def test_every_bundled_suite_plans_in_every_profile():
         for profile in profiles:
             plan = build_plan(load_suite(name, profile=profile))
             assert len(plan.variants) > 1
+
+
+def test_a_wrong_base_hides_no_wrong_metric(write_suite):
+    text = TINY.replace("lr: 2e-3", "lr: fast").replace("primary_metric: delta_e", "primary_metric: delta")
+    assert messages(write_suite, text) == [
+        "4:17  primary_metric: no metric 'delta'; did you mean 'delta_e'?",
+        '9:32  base.optimizer.lr: should be a valid number, got "fast"',
+    ]
