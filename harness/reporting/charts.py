@@ -193,22 +193,13 @@ def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.Lay
 
     ends = [pixel(line.mean[-1]) for line in chart.lines]
     placed = spread(ends, gap, 4, inner_height - 2)
-    points = [
-        {
-            "epoch": epoch,
-            "mean": mean,
-            "low": below,
-            "high": above,
-            "line": index,
-            "colour": STAND_IN[line.colour],
-            "mark": line.mark,
-        }
-        for index, line in enumerate(chart.lines)
-        for epoch, mean, below, above in zip(line.epochs, line.mean, line.low, line.high, strict=True)
-    ]
+    points = _curve_points(chart)
     labels = [
-        {"text": name, "end": end, "at": at, "x": inner_width * _share(line.epochs[-1], last)}
-        | {
+        {
+            "text": name,
+            "end": end,
+            "at": at,
+            "x": inner_width * _share(line.epochs[-1], last),
             "from": inner_width + 3,
             "to": inner_width + 11,
             "colour": STAND_IN[line.colour],
@@ -236,24 +227,7 @@ def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.Lay
         .encode(y=alt.Y("mean:Q", scale=y_scale, axis=y_axis), stroke=alt.Stroke("colour:N", scale=None))
         for mark in marks
     ]
-    dots = [
-        sheet.chart([label for label in labels if label["mark"] == mark])
-        .mark_point(size=22, filled=not HOLLOW[mark], opacity=1, shape=SHAPES[mark])
-        .encode(x=_pixel_x("x"), y=_pixel_y("end"), color=colour)
-        for mark in marks
-    ]
-    keys = [
-        sheet.chart([label for label in labels if label["mark"] == mark])
-        .mark_rule(strokeWidth=2, strokeDash=DASHES[mark])
-        .encode(
-            x=alt.value(inner_width + 14),
-            x2=alt.value(inner_width + 8 + key),
-            y=_pixel_y("at"),
-            stroke=alt.Stroke("colour:N", scale=None),
-        )
-        for mark in marks
-        if key
-    ]
+    dots, keys = _curve_ends(sheet, labels, marks, inner_width, key)
     return (
         alt.layer(
             alt.layer(bands, *lines),
@@ -278,6 +252,47 @@ def _curves(sheet: _Sheet, chart: Curves, *, width: int, height: int) -> alt.Lay
             autosize=alt.AutoSizeParams(type="none"),
         )
     )
+
+
+def _curve_points(chart: Curves) -> list[dict[str, Any]]:
+    """Return a row for every epoch of every line."""
+    return [
+        {
+            "epoch": epoch,
+            "mean": mean,
+            "low": below,
+            "high": above,
+            "line": index,
+            "colour": STAND_IN[line.colour],
+            "mark": line.mark,
+        }
+        for index, line in enumerate(chart.lines)
+        for epoch, mean, below, above in zip(line.epochs, line.mean, line.low, line.high, strict=True)
+    ]
+
+
+def _curve_ends(
+    sheet: _Sheet, labels: list[dict[str, Any]], marks: list[int], inner_width: float, key: float
+) -> tuple[list[alt.Chart], list[alt.Chart]]:
+    """Return the dots at the ends of lines, and a piece of each line beside its name where lines differ."""
+    by_mark = {mark: sheet.chart([label for label in labels if label["mark"] == mark]) for mark in marks}
+    dots = [
+        chart.mark_point(size=22, filled=not HOLLOW[mark], opacity=1, shape=SHAPES[mark]).encode(
+            x=_pixel_x("x"), y=_pixel_y("end"), color=alt.Color("colour:N", scale=None)
+        )
+        for mark, chart in by_mark.items()
+    ]
+    keys = [
+        chart.mark_rule(strokeWidth=2, strokeDash=DASHES[mark]).encode(
+            x=alt.value(inner_width + 14),
+            x2=alt.value(inner_width + 8 + key),
+            y=_pixel_y("at"),
+            stroke=alt.Stroke("colour:N", scale=None),
+        )
+        for mark, chart in by_mark.items()
+        if key
+    ]
+    return dots, keys
 
 
 def _share(epoch: int, last: int) -> float:

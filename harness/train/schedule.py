@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from typing import Annotated, Literal
 
@@ -68,39 +69,42 @@ class Constant:
         return 1.0
 
 
-class WarmupCosine:
+class _WarmedUp(ABC):
+    """A linear rise to the full height, then a fall to `final` that a subclass gives."""
+
+    def __init__(self, config: WarmupCosineConfig | LinearConfig, total_steps: int) -> None:
+        self.final = config.final
+        self.total_steps = total_steps
+        self.warmup_steps = round(config.warmup * total_steps)
+
+    def factor(self, step: int) -> float:
+        """Return the factor of the learning rate at `step`, counted from 0."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        return self.fall((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps))
+
+    @abstractmethod
+    def fall(self, progress: float) -> float:
+        """Return the factor where `progress`, from 0 to 1, of the steps after the warm-up are done."""
+
+
+class WarmupCosine(_WarmedUp):
     """Linear warm-up, then cosine decay (Loshchilov and Hutter, arXiv:1608.03983, without restarts)."""
 
     Config = WarmupCosineConfig
 
-    def __init__(self, config: WarmupCosineConfig, total_steps: int) -> None:
-        self.final = config.final
-        self.total_steps = total_steps
-        self.warmup_steps = round(config.warmup * total_steps)
-
-    def factor(self, step: int) -> float:
-        """Return the factor of the learning rate at `step`, counted from 0."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+    def fall(self, progress: float) -> float:
+        """Return half a cosine."""
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class Linear:
+class Linear(_WarmedUp):
     """Linear warm-up, then linear decay, as Devlin et al. train BERT (arXiv:1810.04805)."""
 
     Config = LinearConfig
 
-    def __init__(self, config: LinearConfig, total_steps: int) -> None:
-        self.final = config.final
-        self.total_steps = total_steps
-        self.warmup_steps = round(config.warmup * total_steps)
-
-    def factor(self, step: int) -> float:
-        """Return the factor of the learning rate at `step`, counted from 0."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+    def fall(self, progress: float) -> float:
+        """Return a straight line."""
         return 1 - (1 - self.final) * progress
 
 

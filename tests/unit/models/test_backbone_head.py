@@ -266,7 +266,9 @@ def test_runs_with_fake_tensors():
     model = make(head="upernet")
     with FakeTensorMode(allow_non_fake_inputs=True):
         image, colour = torch.zeros(2, 3, 32, 48), torch.zeros(2, dtype=torch.int64)
-        model(image, colour).mean().backward()
+        picture = model(image, colour)
+        picture.mean().backward()
+    assert picture.shape == (2, 3, 32, 48)
 
 
 @pytest.mark.parametrize("head", HEADS)
