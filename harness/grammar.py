@@ -228,7 +228,15 @@ class Group(Frozen):
             raise ValueError("`variants` goes with the design list, and the design list with `variants`")
         if self.resolution is not None and self.design != "factorial":
             raise ValueError("`resolution` is for the design factorial")
+        combined = [entry.group for entry in self.factors if isinstance(entry, Group) and entry.is_combined]
+        if self.design == "list" and combined:
+            raise ValueError(f"`variants` picks levels of factors; {combined[0]} has combinations of levels")
         return self
+
+    @property
+    def is_combined(self) -> bool:
+        """Whether its points are combinations, and not levels of one factor."""
+        return self.design in ("factorial", "paired")
 
     @field_validator("variants")
     @classmethod

@@ -156,8 +156,12 @@ def _plan(
     metrics: Mapping[str, MetricInfo],
 ) -> Plan:
     suite = loaded.suite
+    own = _metrics_by_kind(task, specs)  # a variant on random features records lpips_rand, another lpips
     chosen = [
-        (name, spec.model_copy(update={"primary_metric": recorded_name(metrics, suite.primary_metric)}))
+        (
+            name,
+            spec.model_copy(update={"primary_metric": recorded_name(own[_kind(spec)], suite.primary_metric)}),
+        )
         for name, spec in specs.items()
     ]
     variants = [candidate.variant for candidate in expansion.candidates]
@@ -340,8 +344,19 @@ def _metrics(task: Any, specs: Mapping[str, TrialSpec]) -> dict[str, MetricInfo]
         with contextlib.suppress(AttributeError):  # a task whose metrics depend on more
             return dict(task.metric_infos(bare))
         return {}
-    kinds = {(spec.perceptual_weights, spec.metrics): spec for spec in specs.values()}
-    return {name: info for spec in kinds.values() for name, info in task.metric_infos(spec).items()}
+    return {name: info for infos in _metrics_by_kind(task, specs).values() for name, info in infos.items()}
+
+
+def _kind(spec: TrialSpec) -> tuple[Any, ...]:
+    """Return what of a specification its metrics depend on."""
+    return spec.perceptual_weights, spec.metrics
+
+
+def _metrics_by_kind(
+    task: Any, specs: Mapping[str, TrialSpec]
+) -> dict[tuple[Any, ...], dict[str, MetricInfo]]:
+    kinds = {_kind(spec): spec for spec in specs.values()}
+    return {kind: task.metric_infos(spec) for kind, spec in kinds.items()}
 
 
 def _too_many_trials(suite: Suite, variants: int) -> Iterator[Mistake]:

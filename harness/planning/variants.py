@@ -265,15 +265,16 @@ class _Expander:
 
     def _tell_of_conditions(self, made: Sequence[Made]) -> None:
         kept = {(change.factor, change.level) for found in made for change in found.point.changes}
+        told: set[tuple[str, str]] = set()
         for key, changes in self.skipped.items():
             condition = ", ".join(f"{path} = {_in_words(wanted)}" for path, wanted in changes[0].when.items())
             if key in kept:
                 self.notes.append(f"{'='.join(key)} applies only with {condition}, and stands nowhere else")
             else:
-                message = f"applies nowhere: it asks for {condition}"
-                mistake = Mistake(changes[0].place, message)
-                if message not in {known.message for known in self.mistakes}:
-                    self.mistakes.append(mistake)
+                if (key[0], condition) not in told:  # once for a factor whose levels all ask for it
+                    message = f"applies nowhere: it asks for {condition}"
+                    self.mistakes.append(Mistake(changes[0].place, message))
+                told.add((key[0], condition))
 
     # ---- variants
 
@@ -309,9 +310,12 @@ class _Expander:
         alone: dict[tuple[str, str], list[Change]] = {}
         left_out: set[tuple[str, str]] = set()
         for found in made:
+            labelled = {factor for factor, _ in found.point.labels}
             for label in found.point.labels:
                 if label not in alone and not any(factor == label[0] for factor, _ in found.point.left_out):
-                    alone[label] = [c for c in found.point.changes if c.factor == label[0]]
+                    # The label of a list group stands for changes of factors that have none of their own.
+                    others = labelled - {label[0]}
+                    alone[label] = [c for c in found.point.changes if c.factor not in others]
             left_out |= {
                 label for label in found.point.labels if any(f == label[0] for f, _ in found.point.left_out)
             }

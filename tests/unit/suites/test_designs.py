@@ -449,3 +449,53 @@ def test_what_a_reader_could_miss_is_noted(plan_of):
 def test_joined_levels_have_joined_titles(plan_of):
     plan = plan_of('vary: [{factor: terms, design: factorial, each: "loss.*", except: [mse]}]\n')
     assert plan.variant("no_l1+no_lab_l1").title == "without l1 + without lab_l1"
+
+
+LISTED = """
+design: factorial
+vary:
+  - group: models
+    design: list
+    variants: {first: {depth: depth_2}, second: {depth: depth_3, norm: norm_none}}
+    factors:
+      - {factor: depth, path: model.depth, values: [2, 3]}
+      - {factor: norm, path: model.norm, values: [batch, none]}
+  - {use: skips}
+"""
+
+
+def test_a_crossed_list_is_named_after_its_variants(plan_of):
+    plan = plan_of(LISTED)
+    assert variants(plan) == {
+        "first": {},
+        "no_skips": {"model.skips": False},
+        "second": {"model.depth": 3, "model.norm": "none"},
+        "second,no_skips": {"model.skips": False, "model.depth": 3, "model.norm": "none"},
+    }
+
+
+def test_a_list_does_not_pick_from_combinations(problems_of):
+    text = """
+vary:
+  - group: outer
+    design: list
+    variants: {one: {depth: depth_2}}
+    factors:
+      - group: inner
+        factors: [{factor: depth, path: model.depth, values: [2, 3]}, {use: skips}]
+"""
+    assert problems_of(text) == [
+        "15:5  vary[0]: `variants` picks levels of factors; inner has combinations of levels"
+    ]
+
+
+def test_each_factor_whose_condition_holds_nowhere_is_named(problems_of):
+    text = """
+vary:
+  - {factor: groups, path: model.groups, values: [2, 4], when: {model.norm: group}}
+  - {factor: width, path: model.widths, scale: [2], when: {model.norm: group}}
+"""
+    assert [line.partition(":  ")[0].partition("  ")[2] for line in problems_of(text)] == [
+        "vary[0].values[0]: applies nowhere: it asks for model.norm = group",
+        "vary[1].scale[0]: applies nowhere: it asks for model.norm = group",
+    ]

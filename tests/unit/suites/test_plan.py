@@ -385,3 +385,18 @@ def test_a_wrong_base_hides_no_wrong_metric(write_suite):
         "4:17  primary_metric: no metric 'delta'; did you mean 'delta_e'?",
         '9:32  base.optimizer.lr: should be a valid number, got "fast"',
     ]
+
+
+def test_each_variant_watches_the_primary_metric_that_it_records(write_suite, monkeypatch, tmp_path):
+    """On published features it is lpips, on random ones lpips_rand."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    text = TINY.replace("primary_metric: delta_e", "primary_metric: lpips").replace(
+        "seeds: 2",
+        "  - factor: features\n    levels:\n      random: {set: {perceptual_weights: random}}\nseeds: 2",
+    )
+    plan = plan_of(write_suite, text, overrides=["base.perceptual_weights=published"])
+    watched = {name: trial.spec["primary_metric"] for trial in plan.trials for name in trial.variants}
+    assert (watched["mse"], watched["random"]) == ("lpips", "lpips_rand")
