@@ -15,8 +15,9 @@ from markupsafe import Markup, escape
 
 from harness.catalog import template_names
 from harness.errors import HarnessError, did_you_mean
-from harness.reporting.charts import Drawing, draw, inline, read_palette, standalone
-from harness.reporting.model import Curves, Forest, Picture, View
+from harness.reporting.charts.draw import Chart, draw
+from harness.reporting.charts.sheet import Drawing, inline, read_palette, standalone
+from harness.reporting.model import Picture, View
 from harness.reporting.view import build_view
 from harness.store.read import RunRecord
 
@@ -109,12 +110,12 @@ class _Desk:
     files: dict[str, bytes] = field(default_factory=dict)
     drawings: dict[str, Drawing] = field(default_factory=dict)
 
-    def drawing(self, chart: Forest | Curves) -> Drawing:
+    def drawing(self, chart: Chart) -> Drawing:
         if chart.name not in self.drawings:
             self.drawings[chart.name] = draw(chart)
         return self.drawings[chart.name]
 
-    def chart_inline(self, chart: Forest | Curves) -> Markup:
+    def chart_inline(self, chart: Chart) -> Markup:
         """Return both forms of a chart; the style sheet shows one of them."""
         drawing = self.drawing(chart)
         forms = {"wide": drawing.wide, "narrow": drawing.narrow}
@@ -126,7 +127,7 @@ class _Desk:
         ]
         return Markup("").join(parts)
 
-    def chart_file(self, chart: Forest | Curves) -> Markup:
+    def chart_file(self, chart: Chart) -> Markup:
         """Keep the wide form as a file and return its address."""
         name = f"charts/{chart.name}.svg"
         svg = standalone(self.drawing(chart).wide, read_palette(self.css), chart.title)

@@ -40,6 +40,7 @@ LAYERS = [
     "cost",
     "execute",
     "analysis",
+    "tracking",
     "reporting",
     "api",
     "doctor",
@@ -47,6 +48,7 @@ LAYERS = [
     "testing",
     "template",
     "project",
+    "commands",
     "cli",
 ]
 

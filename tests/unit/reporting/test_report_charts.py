@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.reporting.charts import (
+from harness.reporting.charts.curves import epoch_ticks
+from harness.reporting.charts.draw import draw
+from harness.reporting.charts.sheet import (
     STAND_IN,
     Palette,
-    draw,
-    epoch_ticks,
     inline,
     read_palette,
     shorten,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from harness.reporting.charts import read_palette
+from harness.reporting.charts.sheet import read_palette
 
 CSS = (Path(__file__).parents[3] / "reports" / "_style.css").read_text(encoding="utf-8")
 PALETTE = read_palette(CSS)

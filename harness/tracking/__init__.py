@@ -1,0 +1,1 @@
+"""Over time: runs compared, baselines and their gate, histories of metrics."""
