@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test fuzz check install clean
+.PHONY: demo test fuzz calibration check install clean
 
 demo: install  ## install, run the main job, print where its report lies
 	$(BIN)/harness run suites/colorization_losses.yaml --profile laptop
@@ -14,6 +14,9 @@ test: install check  ## install, check style and types, run the tests
 
 fuzz: install  ## ten times as many mutated suites as the tests take, from a seed of the day
 	HARNESS_FUZZ=20000 HARNESS_FUZZ_SEED=`date +%Y%m%d` $(BIN)/python -m pytest tests/fuzz
+
+calibration: install  ## error rates of all verdicts over thousands of simulated studies, some minutes
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/calibration
 
 check: install
 	$(BIN)/ruff check .

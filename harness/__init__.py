@@ -1,8 +1,8 @@
 """Ablation studies and benchmarks for vision: plan, run, keep and judge.
 
-The functions that the commands call are here too: `run`, `report`, `open_store`,
-`load_suite`, `build_plan`. Each is imported when first used, so that `import harness`
-costs nothing.
+The functions that the commands call are here too: `run`, `report` and `verdicts`, `compare`, `history`,
+`set_baseline`, `gate`, and `open_store`, `load_suite`, `build_plan`. Each is imported when first used, so
+that `import harness` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,19 +12,49 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import report, run
+    from harness.evidence import (
+        accept_change,
+        add_to_baseline,
+        compare,
+        gate,
+        history,
+        set_baseline,
+        verdicts,
+    )
     from harness.planning.build import build_plan
     from harness.store.read import open_store
     from harness.suite import load_suite
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build_plan", "load_suite", "open_store", "report", "run"]
+__all__ = [
+    "__version__",
+    "accept_change",
+    "add_to_baseline",
+    "build_plan",
+    "compare",
+    "gate",
+    "history",
+    "load_suite",
+    "open_store",
+    "report",
+    "run",
+    "set_baseline",
+    "verdicts",
+]
 
 _HOMES = {
+    "accept_change": "harness.evidence",
+    "add_to_baseline": "harness.evidence",
     "build_plan": "harness.planning.build",
+    "compare": "harness.evidence",
+    "gate": "harness.evidence",
+    "history": "harness.evidence",
     "load_suite": "harness.suite",
     "open_store": "harness.store.read",
     "report": "harness.api",
     "run": "harness.api",
+    "set_baseline": "harness.evidence",
+    "verdicts": "harness.evidence",
 }
 
 

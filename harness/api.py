@@ -17,7 +17,7 @@ from harness.execute.driver import Assessment, Outcome, assess, run_plan
 from harness.plan import Plan, PlannedTrial
 from harness.planning.build import PlannedSuite, plan_suite
 from harness.provenance import available_cpus
-from harness.store.read import StoreReader, open_store
+from harness.store.read import DEFAULT_STORE, RunRecord, StoreReader, open_store
 from harness.store.write import create_store
 from harness.suite import load_suite
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from harness.preflight.check import Preflight
     from harness.preflight.facts import Facts
     from harness.reporting.render import WrittenReport
+    from harness.tracking.history.model import History
 
 EXECUTORS = ("ray", "local")
-DEFAULT_STORE = Path("runs")
 TIMING_SECONDS = 1.5
 PREFLIGHT_SECONDS = 60.0
 LARGE = 1000  # trials of a plan that is printed without trying its models
@@ -340,7 +340,29 @@ def report(
     reader = open_store(store)
     record = reader.run(run_id)
     folder = out or reader.report_folder(record.run["run_id"])
-    return write_report(record, folder, template=template, search_path=catalog.search_path("reports"))
+    return write_report(
+        record,
+        folder,
+        template=template,
+        search_path=catalog.search_path("reports"),
+        history=_history_until(reader, record),
+    )
+
+
+def _history_until(reader: StoreReader, record: RunRecord) -> History:
+    """Return the history that a run ends: of the primary metric, of all its variants."""
+    from harness.tracking.history.accepted import read_accepted
+    from harness.tracking.history.read import MOST_FOR_REPORT, read_history
+
+    run = record.run
+    return read_history(
+        reader,
+        suite=run["suite"],
+        profile=run["profile"],
+        until=run["run_id"],
+        accepted=read_accepted(catalog.baselines_folder(None)),
+        most=MOST_FOR_REPORT,
+    )
 
 
 def cache_folder() -> Path:

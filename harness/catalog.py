@@ -1,10 +1,11 @@
 """Content by name: the user's project first, then what is bundled with the harness.
 
-A project is a folder of the harness's own shape: `suites/`, `ablations/`, `reports/`.
+A project is a folder of the harness's own shape: `suites/`, `ablations/`, `reports/`, `baselines/`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from importlib.resources import files
@@ -23,6 +24,11 @@ def search_path(kind: Kind) -> list[Path]:
     """Return the folders that hold content of one kind, the first to look in first."""
     bundled = Path(str(files(f"harness.{kind}")))
     return [folder for folder in (Path(kind), bundled) if folder.is_dir()]
+
+
+def baselines_folder(folder: Path | str | None = None) -> Path:
+    """Return the folder of baselines: as given, else that of HARNESS_BASELINES, else `baselines`."""
+    return Path(folder if folder is not None else os.environ.get("HARNESS_BASELINES", "baselines"))
 
 
 def names(kind: Kind) -> list[str]:

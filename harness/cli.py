@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness import __version__
-from harness.commands import content, results, study
+from harness.commands import compare, content, gate, history, results, study
 from harness.commands.options import EXIT_BAD_INPUT
 from harness.errors import HarnessError
 
@@ -26,6 +26,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": study.plan,
     "validate": study.validate,
     "report": results.report,
+    "compare": compare.compare,
+    "verdicts": results.verdicts,
+    "gate": gate.gate,
+    "history": history.history,
     "query": results.query,
     "list": content.list_,
     "show": content.show,
@@ -36,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(gate.baseline, name="baseline")
 
 
 @app.callback(invoke_without_command=True)

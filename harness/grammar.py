@@ -24,38 +24,13 @@ from harness.budget import Budget
 from harness.config import Frozen
 from harness.document import LARGEST_INTEGER, Path_, split_path
 from harness.errors import HarnessError, did_you_mean
+from harness.expectation import Expectation
 
 NAME = f"^{catalog.NAME}$"
 FACTOR_NAME = f"^{catalog.NAME.replace('.', '')}$"  # a dot joins it to a part of a factorial
 MOST_SEEDS = 1000
 MOST_FOLDS = 100
 MOST_PATHS = 200  # settings that one level changes
-
-
-class Expectation(Frozen):
-    """What a claim says in numbers."""
-
-    metric: str
-    """Name of a metric, or of its random-feature stand-in (`lpips` finds `lpips_rand`)."""
-    of: str
-    """The variant that the claim is about."""
-    versus: str
-    """The variant it is compared with."""
-    direction: Literal["better", "worse", "equivalent"]
-    by: float = Field(default=0.0, ge=0)
-    """Least difference, in the metric's unit, for `better` and `worse`."""
-    margin: float | None = Field(default=None, gt=0)
-    """Largest difference, in the metric's unit, that still counts as `equivalent`."""
-    label: str | None = Field(default=None, pattern=r"^[a-z_]+=.+$")
-    """A part of the data, such as `colour=red` or `shape=star`; none for the whole."""
-
-    @model_validator(mode="after")
-    def _by_is_for_better_and_worse(self) -> Self:
-        if self.direction == "equivalent" and self.by:
-            raise ValueError("`by` is for better and worse; `equivalent` has a `margin`")
-        if self.direction != "equivalent" and self.margin is not None:
-            raise ValueError("`margin` is for equivalent; better and worse have `by`")
-        return self
 
 
 class Claim(Frozen):
@@ -65,6 +40,7 @@ class Claim(Frozen):
     says: str = Field(min_length=1)
     """The claim in words, as a reader would say it."""
     expect: Expectation
+    """The claim in numbers; a key such as `versus`, `at_least` or `ranked` tells its form."""
     source: str | None = None
     """Where the claim was made first."""
 

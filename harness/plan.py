@@ -6,7 +6,7 @@ suite file nor the code of the components.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container
 from typing import Any
 
 from pydantic import Field
@@ -100,6 +100,10 @@ class Plan(Frozen):
         return None
 
 
-def recorded_name(metrics: Mapping[str, MetricInfo], name: str) -> str:
-    """Return the name that a metric is recorded under: with random features it ends in `_rand`."""
-    return next((known for known in (name, f"{name}_rand") if known in metrics), name)
+STAND_IN = "_rand"
+"""End of the name of a metric that rests on random features and stands in for one of published weights."""
+
+
+def recorded_name(metrics: Container[str], name: str) -> str:
+    """Return the name among `metrics` that a metric is recorded under: its own, else that of its stand-in."""
+    return next((known for known in (name, f"{name}{STAND_IN}") if known in metrics), name)

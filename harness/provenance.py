@@ -9,10 +9,12 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+SHORT_COMMIT = 10  # digits that tell a commit from others for people; documents have all
 TRAINING_SOURCES = ("config.py", "data", "models", "losses", "metrics", "tasks", "train")
 RECORDED = (
     "ablation-harness",
@@ -47,16 +49,19 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def git_state(folder: Path) -> tuple[str | None, str | None]:
+def git_state(folder: Path, *, besides: Sequence[Path]) -> tuple[str | None, str | None]:
     """Return the commit of the work tree around `folder`, and a hash of what is not committed.
 
-    The first is none outside a work tree, the second where everything is committed.
+    The first is none outside a work tree, the second where everything is committed but for what lies
+    below `besides`: a store or a baseline inside a project is no change of what runs.
     """
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None, None
-    changes = _git(folder, "status", "--porcelain") or ""
-    difference = _git(folder, "diff", "HEAD") or ""
+    top = Path(git(folder, "rev-parse", "--show-toplevel") or folder)
+    here = [".", *(f":(exclude){one.relative_to(top)}" for one in besides if top in one.parents)]
+    changes = git(top, "status", "--porcelain", "--", *here) or ""
+    difference = git(top, "diff", "HEAD", "--", *here) or ""
     text = changes + difference
     return commit, hashlib.sha256(text.encode()).hexdigest()[:16] if text else None
 
@@ -73,6 +78,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def short_commit(commit: str, *, dirty: bool = False) -> str:
+    """Return the first digits of a commit, with a plus where the work tree held changes: "3f2a91c0d5+"."""
+    return commit[:SHORT_COMMIT] + "+" * dirty
+
+
 def host_name() -> str:
     """Return the name of this machine."""
     return socket.gethostname()
@@ -83,7 +93,8 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints in `folder`; none where git, or a work tree, is absent or git refuses."""
     try:
         result = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=False

@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 from harness import catalog, manual
 from harness.config import TrainConfig
 from harness.errors import HarnessError
+from harness.expectation import FORMS
 from harness.grammar import MOST_SEEDS, WrittenSuite
 from harness.registry import registry
 from harness.specify import SECTIONS
@@ -58,6 +59,7 @@ def suite_schema() -> dict[str, Any]:
     _open_shorthands(definitions[names[TrainConfig]], components)
     suite = definitions.pop(names[WrittenSuite])
     _complete_vary(suite, definitions)
+    _complete_claims(definitions["Claim"]["properties"])
     properties = suite["properties"]
     properties["base"] |= _base(components, train=f"#/$defs/{names[TrainConfig]}")
     properties["seeds"] = _seeds(properties["seeds"])
@@ -186,6 +188,21 @@ def _complete_vary(suite: dict[str, Any], definitions: dict[str, Any]) -> None:
     for key, value in beside.items():
         use["properties"].setdefault(key, value if key != "design" else {"type": "string"})
     use["additionalProperties"] = False
+
+
+def _complete_claims(claim: dict[str, Any]) -> None:
+    """Tell the forms of a claim apart by their keys, so that a mistake is marked where it is."""
+    keys = {key: model.__name__ for of_form, model in FORMS.values() for key in of_form}
+    forms: list[dict[str, Any]] = [
+        {"if": {"required": [key]}, "then": {"$ref": f"#/$defs/{name}"}} for key, name in keys.items()
+    ]
+    forms[0]["if"]["not"] = {"required": ["cost"]}  # a cost has a `versus`, too
+    claim["expect"] = {
+        "description": claim["expect"]["description"],
+        "type": "object",
+        "anyOf": [{"required": [key]} for key in keys],
+        "allOf": forms,
+    }
 
 
 def _known(names: Iterable[str]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class _Found(NamedTuple):
     """Whether the value is of a wrong type, so that nothing else was looked at."""
     of_union: bool
     """Whether it is what one of several accepted types says."""
+    owner: type[BaseModel] | None
+    """The model that the last key of the path belongs to."""
 
 
 def _mistake(model: type[BaseModel], value: Any, details: ErrorDetails) -> _Found:
@@ -77,7 +79,7 @@ def _mistake(model: type[BaseModel], value: Any, details: ErrorDetails) -> _Foun
     else:
         path = _trim(path, value)
         of_key = kind == "extra_forbidden"
-    return _Found(Mistake(path, message, of_key), got, kind.endswith("_type"), of_union)
+    return _Found(Mistake(path, message, of_key), got, kind.endswith("_type"), of_union, owner)
 
 
 def _message(details: ErrorDetails, owner: type[BaseModel] | None) -> str:
@@ -118,7 +120,8 @@ def _distinct(model: type[BaseModel], found: Sequence[_Found]) -> list[Mistake]:
             continue
         mistake = each.mistake
         if each.of_type and not isinstance(each.got, list | dict):
-            accepted = _accepted(model, path)
+            # Below the forms of a claim the way from the top is open; from its form it is not.
+            accepted = _accepted(each.owner, path[-1:]) if each.owner else _accepted(model, path)
             if len(accepted) > 1:
                 mistake = Mistake(path, f"expected {' or '.join(accepted)}, got {_shorten(each.got)}")
         distinct.setdefault((path, mistake.message), mistake)

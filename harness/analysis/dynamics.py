@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from harness.analysis.effects import MIN_VALUES
 from harness.analysis.record import Record
 from harness.analysis.stats import (
     ALPHA,
+    MIN_VALUES,
     Floats,
     PairedDifference,
     holm,
@@ -110,9 +110,7 @@ def _late(info: MetricInfo, variant: str, rows: pd.DataFrame) -> _Late:
     }
     trials = better.drop_duplicates("trial_id")
     replicates = tuple(Replicate(*key) for key in zip(trials["seed"], trials["fold"], strict=True))
-    matrix = better.pivot(index="trial_id", columns="epoch", values="value")
-    mean_curve = matrix.dropna(axis="columns").mean()
-    change = float(mean_curve.max() - mean_curve.iloc[0]) if len(mean_curve) else 0.0
+    mean_curve = _mean_curve(better)
     last, before = _ends(list(curves.values()), replicates)
     return _Late(
         variant=variant,
@@ -122,20 +120,44 @@ def _late(info: MetricInfo, variant: str, rows: pd.DataFrame) -> _Late:
         last_epoch=int(rows["epoch"].max()),
         last=last,
         before=before,
-        tolerance=PLATEAU * change or None,
+        tolerance=_tolerance(mean_curve),
     )
+
+
+def plateau_tolerance(info: MetricInfo, rows: pd.DataFrame) -> float | None:
+    """Return 2 % of the change from the first to the best epoch of the mean curve, in the metric's unit.
+
+    Args:
+        info: the metric.
+        rows: of one variant, as `values_by_epoch` returns them, finite.
+
+    Returns:
+        None where the first epoch is the best, or where there is none that all trials have.
+    """
+    return _tolerance(_mean_curve(rows.assign(value=rows["value"] * info.improvement(1.0))))
+
+
+def _mean_curve(better: pd.DataFrame) -> pd.Series:
+    """Return the mean over trials of every epoch that all of them have; positive is better."""
+    mean: pd.Series = better.pivot(index="trial_id", columns="epoch", values="value").dropna(axis=1).mean()
+    return mean
+
+
+def _tolerance(mean_curve: pd.Series) -> float | None:
+    change = float(mean_curve.max() - mean_curve.iloc[0]) if len(mean_curve) else 0.0
+    return PLATEAU * change or None
 
 
 def _ends(curves: Sequence[Floats], replicates: Sequence[Replicate]) -> tuple[Floats, Floats]:
     """Return the last quarter and the one before, a value per seed or fold; none where a curve is short."""
     if min(map(len, curves)) < MIN_EPOCHS:
         return np.empty(0), np.empty(0)
-    quarters = [_quarters(curve) for curve in curves]
-    last, before = (by_fold(replicates, np.array(side)) for side in zip(*quarters, strict=True))
+    ends = [quarters(curve) for curve in curves]
+    last, before = (by_fold(replicates, np.array(side)) for side in zip(*ends, strict=True))
     return last, before
 
 
-def _quarters(curve: Floats) -> tuple[float, float]:
+def quarters(curve: Floats) -> tuple[float, float]:
     """Return the means of the last quarter of a curve and of the quarter before."""
     length = len(curve) // 4
     return float(curve[-length:].mean()), float(curve[-2 * length : -length].mean())

@@ -13,7 +13,9 @@ from typing import Literal
 from harness.analysis.record import Record
 from harness.analysis.stats import (
     ALPHA,
+    MIN_VALUES,
     PairedDifference,
+    benjamini_hochberg,
     holm,
     mean_interval,
     paired_difference,
@@ -32,9 +34,8 @@ from harness.analysis.values import (
 from harness.config import MetricInfo
 from harness.plan import Plan
 
-MIN_VALUES = 3  # with fewer seeds, or folds, a comparison is described, never judged
-
-Kind = Literal["reference", "previous", "pair"]
+Kind = Literal["reference", "previous", "pair", "run"]
+"""What a comparison is one of: against the reference, steps of a chain, all pairs, two runs of a variant."""
 Verdict = Literal["better", "worse", "equivalent", "inconclusive", "described"]
 
 
@@ -84,13 +85,18 @@ class Comparison:
     p: float | None
     """Two-sided paired t; None below 3 paired seeds or folds, as for all p but `p_exact` and `p_floor`."""
     p_adjusted: float | None
-    """`p` after Holm over the family."""
+    """`p` adjusted over the family: by Benjamini and Hochberg for all pairs, by Holm for any other."""
     p_equivalence: float | None
-    """Two one-sided tests against `margin`, after Holm over the family; None without a margin."""
+    """Two one-sided tests against `margin`, adjusted like `p`; None without a margin."""
     p_exact: float | None
     """Sign-flip p, not adjusted; None with folds."""
     p_floor: float | None
     dz: float | None
+    """Difference over the standard deviation of the paired differences; None where that is 0."""
+    d_pooled: float | None
+    """Difference over the pooled standard deviation of both sides; None where both are constant."""
+    probability_better: float | None
+    """Share of the pairs in which `of` is better than `versus`, ties half."""
     mde: float | None
     """Difference that would be found with 80 % power at the family's strictest level."""
     seeds_needed: int | None
@@ -102,7 +108,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Best:
-    """The variant with the best mean, and those that it cannot be told apart from."""
+    """The best mean of the variants that no other beats, and those that it cannot be told apart from."""
 
     variant: str
     metric: str
@@ -111,6 +117,9 @@ class Best:
     """It was compared with every other variant on at least 3 paired seeds, or folds."""
     not_separable: tuple[str, ...]
     """Variants that it is not better than by verdict, in the order of the plan."""
+    passed_over: tuple[str, ...]
+    """Variants with a better mean that some other is better than by verdict: their means are over fewer,
+    easier seeds."""
 
     @property
     def ahead_of_all(self) -> bool:
@@ -154,7 +163,12 @@ def compare_all(record: Record, metric: str, *, label: str | None = None) -> lis
     plan = record.plan
     name = resolve_metric(plan, metric)
     families = families_of(plan, replicate_table(record, name, label=label))
-    return [found for kind, pairs in families.items() for found in _judge(plan, name, label, kind, pairs)]
+    info, margin = plan.metrics[name], plan.margins.get(name)
+    return [
+        found
+        for kind, pairs in families.items()
+        for found in judge_pairs(info, pairs, kind=kind, margin=margin, label=label)
+    ]
 
 
 def families_of(plan: Plan, table: ReplicateTable) -> dict[Kind, list[Pair]]:
@@ -167,11 +181,19 @@ def families_of(plan: Plan, table: ReplicateTable) -> dict[Kind, list[Pair]]:
 
 
 def compare_pairs(record: Record, metric: str, *, label: str | None = None) -> list[Comparison]:
-    """Compare every variant with every later one of the plan; all pairs are one family for Holm."""
+    """Compare every variant with every later one of the plan.
+
+    All pairs are one family, and p is adjusted by Benjamini and Hochberg: of the differences that are
+    called, at most 5 % are expected to be none.
+
+    Raises:
+        HarnessError: the run does not record the metric.
+    """
     name = resolve_metric(record.plan, metric)
     table = replicate_table(record, name, label=label)
     pairs = [table.pair(of, versus) for of, versus in combinations(table.variants, 2)]
-    return _judge(record.plan, name, label, "pair", pairs)
+    info, margin = record.plan.metrics[name], record.plan.margins.get(name)
+    return judge_pairs(info, pairs, kind="pair", margin=margin, label=label)
 
 
 def unbeaten(record: Record, metric: str, *, label: str | None = None) -> set[str]:
@@ -188,8 +210,8 @@ def unbeaten(record: Record, metric: str, *, label: str | None = None) -> set[st
 def best_variant(record: Record, metric: str | None = None) -> Best | None:
     """Return the variant with the best mean of a metric (the primary one), or None without values.
 
-    Variants with at least 3 seeds, or folds, come before those with fewer; of equal means the first
-    of the plan is taken.
+    Variants with at least 3 seeds, or folds, come before those with fewer, and of these the ones that no
+    other is better than by verdict; of equal means the first of the plan is taken.
     """
     name = resolve_metric(record.plan, metric or record.plan.primary_metric)
     info = record.plan.metrics[name]
@@ -198,11 +220,14 @@ def best_variant(record: Record, metric: str | None = None) -> Best | None:
         for summary in summarise(record, name)
         if summary.mean is not None
     ]
-    candidates = [row for row in scored if value_count(row[1].replicates) >= MIN_VALUES] or scored
-    if not candidates:
+    enough = [row for row in scored if value_count(row[1].replicates) >= MIN_VALUES] or scored
+    if not enough:
         return None
-    _, best = max(candidates, key=lambda row: row[0])
-    pairs = [found for found in compare_pairs(record, name) if best.variant in (found.of, found.versus)]
+    compared = compare_pairs(record, name)
+    beaten = {_loser(found) for found in compared}
+    candidates = [row for row in enough if row[1].variant not in beaten] or enough
+    value, best = max(candidates, key=lambda row: row[0])
+    pairs = [found for found in compared if best.variant in (found.of, found.versus)]
     behind = {_loser(found) for found in pairs}
     others = [variant.name for variant in record.plan.variants if variant.name != best.variant]
     return Best(
@@ -211,6 +236,7 @@ def best_variant(record: Record, metric: str | None = None) -> Best | None:
         summary=best,
         judged=bool(pairs) and all(found.verdict != "described" for found in pairs),
         not_separable=tuple(other for other in others if other not in behind),
+        passed_over=tuple(row[1].variant for row in enough if row[0] > value),
     )
 
 
@@ -218,9 +244,26 @@ def _loser(found: Comparison) -> str | None:
     return {"better": found.versus, "worse": found.of}.get(found.verdict)
 
 
-def _judge(plan: Plan, metric: str, label: str | None, kind: Kind, pairs: Sequence[Pair]) -> list[Comparison]:
-    """Compare the pairs of one family: Holm over all of them, those without data included."""
-    info, margin = plan.metrics[metric], plan.margins.get(metric)
+def judge_pairs(
+    info: MetricInfo,
+    pairs: Sequence[Pair],
+    *,
+    kind: Kind,
+    margin: float | None = None,
+    label: str | None = None,
+) -> list[Comparison]:
+    """Compare the pairs of one family, those without data included.
+
+    p is adjusted over the family: by Benjamini and Hochberg for all pairs, by Holm for any other kind.
+
+    Args:
+        info: the metric.
+        pairs: all comparisons of the family.
+        kind: of the family.
+        margin: largest difference that counts as equivalent; none where there is none.
+        label: the part of the data that the values are of.
+    """
+    adjust = benjamini_hochberg if kind == "pair" else holm
     level = ALPHA / max(1, len(pairs))
     found = [
         paired_difference(*pair.samples, alpha=level, folds=pair.folds) if pair.replicates else None
@@ -228,7 +271,7 @@ def _judge(plan: Plan, metric: str, label: str | None, kind: Kind, pairs: Sequen
     ]
     p_values = [difference.p if difference and difference.n >= MIN_VALUES else None for difference in found]
     p_equivalence = [_equivalence(pair, margin) for pair in pairs]
-    rows = zip(pairs, found, p_values, holm(p_values), holm(p_equivalence), strict=True)
+    rows = zip(pairs, found, p_values, adjust(p_values), adjust(p_equivalence), strict=True)
     return [_comparison(info, label, kind, margin, *row) for row in rows]
 
 
@@ -273,12 +316,18 @@ def _comparison(
         p_exact=found.p_exact if found else None,
         p_floor=found.p_floor if found else None,
         dz=found.dz if found else None,
+        d_pooled=found.d_pooled if found else None,
+        probability_better=_probability_better(info, found) if found else None,
         mde=found.mde if found else None,
         seeds_needed=found.seeds_needed if found else None,
         margin=margin,
         verdict=_verdict(improvement, p_adjusted, p_equivalence),
         folds=pair.folds,
     )
+
+
+def _probability_better(info: MetricInfo, found: PairedDifference) -> float:
+    return found.probability if info.direction == "higher" else 1 - found.probability
 
 
 def _verdict(improvement: float | None, p_adjusted: float | None, p_equivalence: float | None) -> Verdict:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 CONFIDENCE = 0.95
 POWER = 0.8
+MIN_VALUES = 3  # with fewer seeds, or folds, a comparison is described, never judged
 MOST_SEEDS = 1000  # beyond this, "more seeds" is no advice
 EXACT_UP_TO = 20  # pairs whose 2^n sign flips are enumerated
 FLIPS = 9_999  # sign flips drawn above that
@@ -49,8 +50,8 @@ class Interval:
 class PairedDifference:
     """What n paired values say about the difference of two means.
 
-    `sd`, `low` and `high` need two pairs.  `t`, `dz`, `mde`, `seeds_needed`, `low` and
-    `high` also need differences that are not all the same.  With folds there is no sign-flip
+    `sd`, `low`, `high` and `d_pooled` need two pairs.  `t`, `dz`, `mde`, `seeds_needed`, `low`
+    and `high` also need differences that are not all the same.  With folds there is no sign-flip
     test, which asks for independent differences, and no `seeds_needed`: how the spread between
     folds falls with more seeds is not known.
     """
@@ -71,10 +72,15 @@ class PairedDifference:
     """Smallest `p_exact` that n pairs can give."""
     dz: float | None
     """Effect size: mean over standard deviation of the differences (Cohen's dz)."""
+    d_pooled: float | None
+    """Effect size beside the spread of the values themselves: mean over `pooled_sd` (Cohen's ds,
+    Lakens 2013); none where both sides are constant."""
+    probability: float
+    """Share of the pairs with a above b, ties half (P(A > B) of Bouthillier et al. 2021)."""
     mde: float | None
     """Difference that n pairs of this spread detect with 80 % power."""
     seeds_needed: int | None
-    """Pairs that would detect the observed difference with 80 % power; none for a
+    """Pairs that would detect the observed difference with 80 % power, 3 at least; none for a
     difference of 0 or one that asks for more than 1,000, and with folds."""
 
 
@@ -110,7 +116,7 @@ def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
     first, second = _sample(a), _sample(b)
     assert first.shape == second.shape, "pairs need as many values on either side"
     differences = first - second
-    tolerance = ROUNDING * max(np.abs(first).max(), np.abs(second).max())
+    tolerance = _tolerance(first, second)
     if np.ptp(differences) > tolerance:
         return differences
     middle = float(differences.mean())
@@ -136,30 +142,61 @@ def paired_difference(
     """
     differences = paired_differences(a, b)
     n, mean = differences.size, float(differences.mean())
-    p_exact, p_floor = (sign_flip_p(differences), _p_floor(n)) if folds is None else (None, None)
-    if n == 1:
-        return PairedDifference(1, mean, None, None, None, None, None, p_exact, p_floor, None, None, None)
-    if _all_the_same(differences):
-        mean = float(differences[0])
-        p = 1.0 if p_exact is None else p_exact
-        return PairedDifference(n, mean, 0.0, None, None, None, p, p_exact, p_floor, None, None, None)
-    sd = float(differences.std(ddof=1))
-    half = _half_width(n, sd, confidence, folds)
-    t = mean / (sd / math.sqrt(effective_size(n, folds)))
-    return PairedDifference(
+    sd = float(differences.std(ddof=1)) if n > 1 else None
+    bare = PairedDifference(
         n=n,
         mean=mean,
         sd=sd,
+        low=None,
+        high=None,
+        t=None,
+        p=None,
+        p_exact=sign_flip_p(differences) if folds is None else None,
+        p_floor=_p_floor(n) if folds is None else None,
+        dz=None,
+        d_pooled=_d_pooled(a, b, mean),
+        probability=probability_above(a, b),
+        mde=None,
+        seeds_needed=None,
+    )
+    if sd is None:
+        return bare
+    if _all_the_same(differences):
+        p = 1.0 if bare.p_exact is None else bare.p_exact
+        return replace(bare, mean=float(differences[0]), sd=0.0, p=p)
+    half = _half_width(n, sd, confidence, folds)
+    t = mean / (sd / math.sqrt(effective_size(n, folds)))
+    return replace(
+        bare,
         low=mean - half,
         high=mean + half,
         t=t,
         p=float(2 * special.stdtr(n - 1, -abs(t))),
-        p_exact=p_exact,
-        p_floor=p_floor,
         dz=mean / sd,
         mde=sd * detectable_effect(n, alpha, folds),
         seeds_needed=seeds_needed(mean / sd, alpha) if folds is None else None,
     )
+
+
+def pooled_sd(a: ArrayLike, b: ArrayLike) -> float:
+    """Return the root of the mean of both variances, of samples of equal size n >= 2 (Lakens 2013)."""
+    first, second = _sample(a), _sample(b)
+    assert first.size == second.size > 1, "both sides have the same seeds or folds, two at least"
+    return math.sqrt((float(first.var(ddof=1)) + float(second.var(ddof=1))) / 2)
+
+
+def probability_above(a: ArrayLike, b: ArrayLike) -> float:
+    """Return the share of pairs, from 0 to 1, with a above b; equal up to rounding counts half.
+
+    It estimates P(A > B), how often the one is ahead when both are repeated (Bouthillier et al. 2021,
+    "Accounting for variance in machine learning benchmarks").
+    """
+    first, second = _sample(a), _sample(b)
+    differences = first - second
+    tolerance = _tolerance(first, second)
+    above = np.count_nonzero(differences > tolerance)
+    ties = np.count_nonzero(np.abs(differences) <= tolerance)
+    return float((above + ties / 2) / differences.size)
 
 
 def sign_flip_p(differences: ArrayLike) -> float:
@@ -181,14 +218,23 @@ def tost(differences: ArrayLike, margin: float, *, folds: int | None = None) -> 
     """Return the p of two one-sided t tests that the mean lies within ±`margin` (Schuirmann 1987)."""
     sample = _sample(differences)
     assert margin > 0, "equivalence needs a margin"
-    return max(_p_above(sample, -margin, folds), _p_above(-sample, -margin, folds))
+    return max(p_above(sample, -margin, folds=folds), p_above(-sample, -margin, folds=folds))
 
 
 def beyond(differences: ArrayLike, margin: float, *, folds: int | None = None) -> float:
     """Return the two-sided p that the mean lies outside ±`margin`, on either side."""
     sample = _sample(differences)
     assert margin > 0, "beyond what?"
-    return min(1.0, 2 * min(_p_above(sample, margin, folds), _p_above(-sample, margin, folds)))
+    return min(1.0, 2 * min(p_above(sample, margin, folds=folds), p_above(-sample, margin, folds=folds)))
+
+
+def p_above(sample: ArrayLike, bound: float, *, folds: int | None = None) -> float:
+    """Return the one-sided p that the mean lies above `bound`; below it: `p_above(-sample, -bound)`."""
+    values = _sample(sample)
+    if _all_the_same(values):
+        return 0.5**values.size if folds is None and values[0] > bound else 1.0
+    error = values.std(ddof=1) / math.sqrt(effective_size(values.size, folds))
+    return float(special.stdtr(values.size - 1, -(values.mean() - bound) / error))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -203,6 +249,21 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     filled = np.array([1.0 if p is None else p for p in p_values])
     order = np.argsort(filled, kind="stable")
     stepped = np.maximum.accumulate(filled[order] * np.arange(filled.size, 0, -1))
+    adjusted = np.empty_like(filled)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
+
+
+def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted by the step-up method of Benjamini and Hochberg (1995) over their family.
+
+    It bounds the expected share of false ones among the differences that are called, and not, as Holm's
+    does, the probability of any. None counts as p = 1 and stays None, as in `holm`.
+    """
+    filled = np.array([1.0 if p is None else p for p in p_values])
+    order = np.argsort(filled, kind="stable")
+    scaled = filled[order] * filled.size / np.arange(1, filled.size + 1)
+    stepped = np.minimum.accumulate(scaled[::-1])[::-1]
     adjusted = np.empty_like(filled)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
@@ -232,8 +293,8 @@ def detectable_effect(n: int, alpha: float = ALPHA, folds: int | None = None) ->
 
 
 def seeds_needed(dz: float, alpha: float = ALPHA) -> int | None:
-    """Return the fewest pairs that detect a true effect of `dz` with 80 % power, if 1,000 do."""
-    counts = range(2, MOST_SEEDS + 1)
+    """Return the fewest pairs, 3 at least, that detect a true effect of `dz` with 80 % power, if 1,000 do."""
+    counts = range(MIN_VALUES, MOST_SEEDS + 1)
     position = bisect.bisect_left(counts, True, key=lambda n: detectable_effect(n, alpha) <= abs(dz))
     return counts[position] if position < len(counts) else None
 
@@ -248,6 +309,19 @@ def _sample(values: ArrayLike) -> Floats:
 
 def _all_the_same(sample: Floats) -> bool:
     return bool(np.ptp(sample) == 0)
+
+
+def _tolerance(a: Floats, b: Floats) -> float:
+    """Return the difference between two samples up to which it is rounding."""
+    return ROUNDING * float(max(np.abs(a).max(), np.abs(b).max()))
+
+
+def _d_pooled(a: ArrayLike, b: ArrayLike, mean: float) -> float | None:
+    first, second = _sample(a), _sample(b)
+    if first.size == 1:
+        return None
+    sd = pooled_sd(first, second)
+    return mean / sd if sd > _tolerance(first, second) else None
 
 
 def _half_width(n: int, sd: float, confidence: float, folds: int | None) -> float:
@@ -269,11 +343,3 @@ def _flipped_sums(sample: Floats) -> Floats:
 @lru_cache(maxsize=4)
 def _drawn_signs(n: int) -> Floats:
     return np.random.default_rng(0).choice((-1.0, 1.0), size=(FLIPS, n))
-
-
-def _p_above(sample: Floats, bound: float, folds: int | None) -> float:
-    """Return the one-sided p that the mean lies above `bound`."""
-    if _all_the_same(sample):
-        return 0.5**sample.size if folds is None and sample[0] > bound else 1.0
-    error = sample.std(ddof=1) / math.sqrt(effective_size(sample.size, folds))
-    return float(special.stdtr(sample.size - 1, -(sample.mean() - bound) / error))

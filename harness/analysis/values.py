@@ -1,10 +1,10 @@
-"""Values that analysis may use: complete trials alone, at their last epoch, by variant and replicate."""
+"""Values that analysis may use: whole trials alone, at their last epoch, by variant and replicate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.analysis.record import Record
 from harness.analysis.stats import Floats
 from harness.errors import HarnessError, did_you_mean
-from harness.plan import Plan, recorded_name
+from harness.plan import Plan, PlannedTrial, recorded_name
 
 
 class Replicate(NamedTuple):
@@ -33,6 +33,17 @@ class Missing:
     trial_id: str
     metric: str | None
     """None where the whole trial is absent."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Values of one variant that are absent for one reason."""
+
+    variant: str
+    replicates: tuple[Replicate, ...]
+    metrics: tuple[str, ...]
+    """In the order of the plan; empty where the whole trials are absent."""
     reason: str
 
 
@@ -145,7 +156,7 @@ def resolve_metric(plan: Plan, name: str) -> str:
 def values_by_epoch(
     record: Record, metric: str, *, split: str = "validation", label: str | None = None
 ) -> pd.DataFrame:
-    """Return the values of a metric in complete trials, in the order of the plan and of epochs.
+    """Return the values of a metric in whole trials, in the order of the plan and of epochs.
 
     A trial that several variants share stands once under each.
 
@@ -159,18 +170,16 @@ def values_by_epoch(
         Columns variant, seed, fold, trial_id, label, epoch, value, last_epoch (of the trial).
     """
     rows = _recorded(record, metric, split)
-    return _in_complete_trials(
-        record, rows[rows["label"].isna() if label is None else rows["label"] == label]
-    )
+    return _in_whole_trials(record, rows[rows["label"].isna() if label is None else rows["label"] == label])
 
 
 def final_values(
     record: Record, metric: str, *, split: str = "validation", label: str | None = None
 ) -> pd.DataFrame:
-    """Return the value of a metric at the last epoch of every complete trial.
+    """Return the value of a metric at the last epoch of every whole trial.
 
-    Failed, interrupted, running and lost trials are left out, and so are values that
-    are not finite; `missing` names both.  Arguments are those of `values_by_epoch`.
+    Trials of any other status than complete, and those cut short, are left out, and so are
+    values that are not finite; `missing` names them all.  Arguments are those of `values_by_epoch`.
 
     Returns:
         Columns variant, seed, fold, trial_id, epoch, value; in the order of the plan.
@@ -190,7 +199,7 @@ def by_label(record: Record, metric: str, kind: str = "colour") -> pd.DataFrame:
     prefix = f"{kind}="
     rows = _recorded(record, resolve_metric(record.plan, metric), "validation").dropna(subset="label")
     rows = rows[rows["label"].astype(str).str.startswith(prefix)]
-    rows = _finite(_at_last_epoch(_in_complete_trials(record, rows)))
+    rows = _finite(_at_last_epoch(_in_whole_trials(record, rows)))
     order = [variant.name for variant in record.plan.variants]
     rows = rows.assign(
         label=rows["label"].astype(str).str.removeprefix(prefix),
@@ -223,21 +232,18 @@ def replicate_table_of(plan: Plan, frame: pd.DataFrame) -> ReplicateTable:
 def missing(record: Record) -> list[Missing]:
     """Return what the plan promises and the record lacks, in the order of the plan.
 
-    A trial without a complete attempt is named once; a complete one is named for every
-    metric of the plan that has no finite value for the whole at its last epoch.
+    A trial that is not whole (see `whole_trials`) is named once; a whole one is named for every
+    metric of the plan that has no finite value for all of the data at its last epoch.
     """
-    tried = record.trials.set_index("trial_id")
-    status = {str(trial_id): str(value) for trial_id, value in tried["status"].items()}
-    error = {str(trial_id): value for trial_id, value in tried["error_class"].items()}
-    found = {metric: _last_whole_values(record, metric) for metric in record.plan.metrics}
+    why = _why_not_whole(record)
+    found = _last_whole_values(record)
     absent: list[Missing] = []
     for variant, seed, fold, trial_id in _planned_rows(record.plan):
-        if status.get(trial_id) != "complete":
-            reason = _why_absent(status.get(trial_id), error.get(trial_id))
-            absent.append(Missing(variant, seed, fold, trial_id, None, reason))
+        if trial_id in why:
+            absent.append(Missing(variant, seed, fold, trial_id, None, why[trial_id]))
             continue
-        for metric, values in found.items():
-            value = values.get(trial_id)
+        for metric in record.plan.metrics:
+            value = found.get((metric, trial_id))
             if value is None:
                 reason = "no value at the last epoch"
                 absent.append(Missing(variant, seed, fold, trial_id, metric, reason))
@@ -246,15 +252,80 @@ def missing(record: Record) -> list[Missing]:
     return absent
 
 
-def _why_absent(status: str | None, error_class: object) -> str:
-    if status is None:
+def absences(record: Record) -> list[Absence]:
+    """Return what is missing, the replicates and metrics of one variant and reason together."""
+    replicates: dict[tuple[str, str, str | None], list[Replicate]] = {}
+    for one in missing(record):
+        key = (one.variant, one.reason, one.metric)
+        replicates.setdefault(key, []).append(Replicate(one.seed, one.fold))
+    metrics: dict[tuple[str, str, tuple[Replicate, ...]], list[str]] = {}
+    for (variant, reason, metric), affected in replicates.items():
+        named = metrics.setdefault((variant, reason, tuple(affected)), [])
+        named += [] if metric is None else [metric]
+    return [
+        Absence(variant, affected, tuple(named), reason)
+        for (variant, reason, affected), named in metrics.items()
+    ]
+
+
+def whole_trials(record: Record) -> pd.DataFrame:
+    """Return the trials whose values count: complete, and trained for all epochs that the plan asks for.
+
+    A trial that stopped early as its configuration has it is whole.
+
+    Returns:
+        Columns trial_id, attempt, last_epoch.
+    """
+    ids = {trial.id for trial in record.plan.trials} - _why_not_whole(record).keys()
+    columns = record.trials[["trial_id", "attempt", "epochs_done"]]
+    is_whole = [trial_id in ids for trial_id in columns["trial_id"].tolist()]
+    return columns.loc[is_whole].rename(columns={"epochs_done": "last_epoch"})
+
+
+def why_absent(trial: PlannedTrial, row: Mapping[Hashable, Any] | None) -> str | None:
+    """Return why a trial gives no values, for instance "failed: ValueError"; none where it is whole.
+
+    Args:
+        trial: as planned.
+        row: status, error_class and epochs_done of the attempt that answers for it; none without one.
+    """
+    if row is None:
         return "not run"
-    return f"failed: {error_class}" if status == "failed" and isinstance(error_class, str) else status
+    status = str(row["status"])
+    if status == "failed" and isinstance(row["error_class"], str):
+        return f"failed: {row['error_class']}"
+    if status != "complete":
+        return status
+    epochs = _planned_epochs(trial)
+    if epochs is not None and row["epochs_done"] < epochs:
+        return f"cut short: {int(row['epochs_done'])} of {epochs} epochs"
+    return None
 
 
-def _last_whole_values(record: Record, metric: str) -> dict[str, float]:
-    rows = _at_last_epoch(values_by_epoch(record, metric))
-    return {str(trial): float(value) for trial, value in zip(rows["trial_id"], rows["value"], strict=True)}
+def _why_not_whole(record: Record) -> dict[str, str]:
+    """Return the reason for every planned trial that has no whole attempt."""
+    names = ("status", "error_class", "epochs_done")
+    rows = zip(
+        *(record.trials[name].tolist() for name in names), strict=True
+    )  # to_dict takes ten times as long
+    states = (dict(zip(names, row, strict=True)) for row in rows)
+    tried = dict(zip(record.trials["trial_id"].tolist(), states, strict=True))
+    reasons = {trial.id: why_absent(trial, tried.get(trial.id)) for trial in record.plan.trials}
+    return {trial_id: reason for trial_id, reason in reasons.items() if reason is not None}
+
+
+def _planned_epochs(trial: PlannedTrial) -> int | None:
+    """Return the epochs that a trial must reach; none where it may stop early, or its plan does not say."""
+    train = trial.spec.get("train", {})
+    return None if train.get("early_stopping") is not None else train.get("epochs")
+
+
+def _last_whole_values(record: Record) -> dict[tuple[str, str], float]:
+    """Return the value of every metric and trial over the whole of the data, at the last epoch."""
+    rows = record.metrics.loc[(record.metrics["split"] == "validation") & record.metrics["label"].isna()]
+    last = _at_last_epoch(rows.merge(whole_trials(record), on=["trial_id", "attempt"]))
+    keys = zip(last["metric"].tolist(), last["trial_id"].tolist(), strict=True)
+    return dict(zip(keys, last["value"].tolist(), strict=True))
 
 
 def _recorded(record: Record, metric: str, split: str) -> pd.DataFrame:
@@ -262,10 +333,10 @@ def _recorded(record: Record, metric: str, split: str) -> pd.DataFrame:
     return rows.loc[(rows["metric"] == metric) & (rows["split"] == split)]
 
 
-def _in_complete_trials(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
+def _in_whole_trials(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
     merged = (
         rows[["trial_id", "attempt", "label", "epoch", "value"]]
-        .merge(_complete_trials(record), on=["trial_id", "attempt"])
+        .merge(whole_trials(record), on=["trial_id", "attempt"])
         .merge(planned_trials(record.plan), on="trial_id")
         .sort_values(["order", "epoch"], kind="stable", ignore_index=True)
     )
@@ -279,11 +350,6 @@ def _at_last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
 def _finite(rows: pd.DataFrame) -> pd.DataFrame:
     mask: NDArray[np.bool_] = np.isfinite(rows["value"].to_numpy(np.float64))
     return rows.loc[mask]
-
-
-def _complete_trials(record: Record) -> pd.DataFrame:
-    complete = record.trials.loc[record.trials["status"] == "complete"]
-    return complete[["trial_id", "attempt", "epochs_done"]].rename(columns={"epochs_done": "last_epoch"})
 
 
 def planned_trials(plan: Plan) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from harness.plan import Plan, PlannedTrial
 
 MINUS = "\u2212"  # the typographic minus, as wide as a plus
 MOST_DECIMALS = 8
+CORRECTED = "corrected for training sets that folds share (Nadeau and Bengio 2003)"
 
 
 def format_number(info: MetricInfo, value: float) -> str:
@@ -23,6 +24,13 @@ def format_number(info: MetricInfo, value: float) -> str:
 def format_value(info: MetricInfo, value: float) -> str:
     """Return a value with its unit: "22.0 dB", "52%"."""
     return format_number(info, value) + _unit(info)
+
+
+def format_exactly(info: MetricInfo, value: float) -> str:
+    """Return a value that somebody wrote, with its unit and every digit: "0.125", "22.0 dB"."""
+    shown = _shown(info, value)
+    enough = (n for n in range(info.decimals, MOST_DECIMALS) if math.isclose(round(shown, n), shown))
+    return f"{_fixed(shown, next(enough, MOST_DECIMALS))}{'%' if info.percent else _unit(info)}"
 
 
 def format_half_width(info: MetricInfo, half_width: float) -> str:
@@ -64,24 +72,46 @@ def format_effect(
     return f"{written} {format_interval(info, low, high, signed=signed)}"
 
 
+def format_level(info: MetricInfo, mean: float, low: float | None, high: float | None) -> str:
+    """Return a mean and its interval: "8.6 [8.1, 9.1]", "22.0 [21.4, 22.6] dB", "52 [48, 55]%".
+
+    Without an interval it is the mean alone.
+    """
+    if low is None or high is None:
+        return format_value(info, mean)
+    decimals = _decimals(info, (high - low) / 2)
+    interval = format_interval(info, low, high, signed=False)
+    return f"{_fixed(_shown(info, mean), decimals)} {interval}{'%' if info.percent else _unit(info)}"
+
+
 def format_significant(value: float) -> str:
     """Return a positive number with three significant digits: "1.19", "12.4", "325"."""
     return _fixed(value, max(0, 2 - math.floor(math.log10(value))))
 
 
-def format_p(p: float) -> str:
-    """Return "p = 0.0004" or "p < 0.0001"; digits are added until 0.05 lies on the right side."""
+def format_effect_size(d: float) -> str:
+    """Return a difference in standard deviations: "−3.35", "+0.20"."""
+    return _fixed(d, 2, signed=True)
+
+
+def format_p(p: float, alpha: float = ALPHA) -> str:
+    """Return "p = 0.0004" or "p < 0.0001"; digits are added until `alpha` lies on the right side."""
     if p < 0.0001:
         return "p < 0.0001"
     decimals = 2 if p >= 0.1 else 3 if p >= 0.001 else 4
-    while (round(p, decimals) < ALPHA) != (p < ALPHA):
+    while (round(p, decimals) < alpha) != (p < alpha):
         decimals += 1
     return f"p = {p:.{decimals}f}"
 
 
+def counted(n: int, noun: str) -> str:
+    """Return "1 run", or "3 runs": a number and a noun whose plural ends in s."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def format_seeds(n: int) -> str:
     """Return "1 seed" or "5 seeds"."""
-    return _count(n, "seed")
+    return counted(n, "seed")
 
 
 def format_replicates(replicates: Sequence[Replicate]) -> str:
@@ -92,14 +122,24 @@ def format_replicates(replicates: Sequence[Replicate]) -> str:
         return format_seeds(len(replicates))
     whole = len(replicates) == len(seeds) * len(folds)
     if whole:
-        return f"{_count(len(folds), 'fold')} x {format_seeds(len(seeds))}"
-    return f"{_count(len(replicates), 'fold')} over {format_seeds(len(seeds))}"
+        return f"{counted(len(folds), 'fold')} x {format_seeds(len(seeds))}"
+    return f"{counted(len(replicates), 'fold')} over {format_seeds(len(seeds))}"
+
+
+def name_replicates(replicates: Sequence[Replicate]) -> str:
+    """Return which replicates they are: "seed 2", "seeds 0, 2", "seed 0 folds 1, 2; seed 1 fold 0"."""
+    folds: dict[int, list[int]] = {}
+    for seed, fold in replicates:
+        folds.setdefault(seed, []).extend([] if fold is None else [fold])
+    if not any(folds.values()):
+        return _named("seed", list(folds))
+    return "; ".join(f"seed {seed} {_named('fold', found)}" for seed, found in folds.items())
 
 
 def format_scale(plan: Plan) -> str:
     """Return what every variant of a plan is repeated over: "5 seeds", or "3 seeds x 5 folds"."""
     seeds = format_seeds(len(plan.seeds))
-    return seeds if plan.folds is None else f"{seeds} x {_count(plan.folds, 'fold')}"
+    return seeds if plan.folds is None else f"{seeds} x {counted(plan.folds, 'fold')}"
 
 
 def over_replicates(plan: Plan) -> str:
@@ -109,7 +149,7 @@ def over_replicates(plan: Plan) -> str:
 
 def format_pairs(replicates: Sequence[Replicate], folds: int | None) -> str:
     """Return "2 paired seeds", with folds "2 paired folds"."""
-    return _count(value_count(replicates), f"paired {replicate_noun(folds)}")
+    return counted(value_count(replicates), f"paired {replicate_noun(folds)}")
 
 
 def format_trial(trial: PlannedTrial) -> str:
@@ -141,8 +181,8 @@ def metric_name(info: MetricInfo) -> str:
     return info.title if info.symbol.istitle() else info.symbol
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+def _named(noun: str, numbers: Sequence[int]) -> str:
+    return f"{noun}{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
 
 
 def _two_units(count: int, size: int, large: str, small: str) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+T = TypeVar("T", Path | None, str | None)
+
+
+def no_option(file: T) -> T:
+    """Refuse an option in place of a file's name: `--json --strict` would not be strict."""
+    if file is not None and str(file).startswith("--"):
+        raise typer.BadParameter(f"expected the name of a file, got {file}; ./{file} is one")
+    return file
+
 
 SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite file, or the name of a known suite.")
@@ -34,13 +43,24 @@ PreflightOption = Annotated[
     bool, typer.Option("--preflight/--no-preflight", help="Build and try every distinct model first.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+BaselinesOption = Annotated[
+    Path,
+    typer.Option(
+        "--baselines", envvar="HARNESS_BASELINES", help="Folder of baselines and accepted changes, for git."
+    ),
+]
 DEFAULT_STORE = Path("runs")
+DEFAULT_BASELINES = Path("baselines")
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_REGRESSED = 3
+EXIT_INCONCLUSIVE = 4
 EXIT_INTERRUPTED = 130
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    from harness.analysis.plain_json import document_text
+
+    print(document_text(value), end="")

@@ -1,4 +1,4 @@
-"""What a store holds: `report`, `query`."""
+"""What a store holds: `report`, `verdicts`, `query`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import typer
 
 from harness.commands.options import (
     DEFAULT_STORE,
+    JsonOption,
     RunArgument,
     StoreOption,
+    print_json,
 )
 
 
@@ -26,6 +28,26 @@ def report(
     written = api.report(run_id, store=store, template=template, out=out)
     typer.echo(written.html)
     typer.echo(written.markdown)
+
+
+def verdicts(
+    run_id: RunArgument = "latest",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what the analysis says of a run, without a report: claims, and effects on the primary metric.
+
+    With --json all of it; the same store gives the same bytes on every machine.
+    """
+    from harness import evidence
+    from harness.store.read import open_store
+    from harness.terminal.console import stdout
+    from harness.terminal.verdicts_page import print_verdicts
+
+    if as_json:
+        print_json(evidence.verdicts(run_id, store=store))
+    else:
+        print_verdicts(open_store(store).run(run_id), stdout())
 
 
 def query(

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.catalog import baselines_folder
 from harness.cost.spending import Meter, watching
 from harness.errors import HarnessError
 from harness.execute.base import Ended, Event, Executor, Listener, Started, TrialTask
@@ -126,7 +127,7 @@ def run_plan(
             f"{executor.cpus} and {executor.gpus}; try --set resources.cpus=N and --set resources.gpus=N"
         )
     _bury_the_dead(store)
-    run = _new_run(plan, assessment, executor)
+    run = _new_run(plan, assessment, executor, store.root)
     store.write_run(run)
     own: dict[str, list[int]] = {trial.id: [] for trial in missing}
     try:
@@ -185,9 +186,9 @@ def _lives(run: dict[str, Any]) -> bool:
     return True
 
 
-def _new_run(plan: Plan, assessment: Assessment, executor: Executor | None) -> Run:
+def _new_run(plan: Plan, assessment: Assessment, executor: Executor | None, store: Path) -> Run:
     started = datetime.now(UTC)
-    commit, dirty = git_state(Path.cwd())
+    commit, dirty = git_state(Path.cwd(), besides=[store, baselines_folder().resolve()])
     return Run(
         run_id=f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         suite=plan.suite,

@@ -18,6 +18,7 @@ from harness.document import Path_, dotted, split_path
 from harness.errors import HarnessError, Problem, SuiteError, did_you_mean
 from harness.grammar import Group, Suite, entries
 from harness.plan import Plan, PlannedTrial, recorded_name
+from harness.planning import claims as claim_checks
 from harness.planning.designs import Change
 from harness.planning.selection import chosen_only
 from harness.planning.variants import Candidate, Expansion, Specify, expand
@@ -114,17 +115,21 @@ def plan_loaded(loaded: LoadedSuite, *, only: Sequence[str] = (), skip_broken: b
     )
     expansion = expand(suite, specify_one)
     candidates = {candidate.variant.name: candidate for candidate in expansion.candidates}
+    variants = [candidate.variant for candidate in expansion.candidates]
     specs, wrong = _specify_all(specify_one, expansion.candidates)
     metrics = _metrics(task, specs)
     unmet = list(_unmet_requirements(suite, specs.get(expansion.candidates[0].variant.name)))
+    late = list(claim_checks.late_epochs(suite, specs))
     mistakes = [
         *expansion.mistakes,
+        *(late if loaded.profile is None else ()),
         *(mistake for _, mistake in unmet),
         *_too_many_trials(suite, len(specs)),
         *_report_mistakes(suite),
         *_metric_mistakes(suite, metrics),
-        *(() if expansion.mistakes else _claim_mistakes(suite, list(candidates))),
-        *_label_mistakes(suite, task, specs),
+        *(() if expansion.mistakes else claim_checks.name_mistakes(suite, variants)),
+        *claim_checks.metric_mistakes(suite, metrics),
+        *claim_checks.label_mistakes(suite, task, specs),
     ]
     problems = loaded.problems(mistakes)
     unfit = {factor for factor, _ in unmet}  # their levels are wrong for the same reason
@@ -139,7 +144,8 @@ def plan_loaded(loaded: LoadedSuite, *, only: Sequence[str] = (), skip_broken: b
         problems += [problem for found in blamed.values() for problem in found]
     if problems:
         raise SuiteError(problems)
-    planned = PlannedSuite(_plan(loaded, task, expansion, specs, metrics), loaded, candidates)
+    notes = [f"{suite.claims[int(one.path[1])].id} is not judged here: {one.message}" for one in late]
+    planned = PlannedSuite(_plan(loaded, task, expansion, specs, metrics, notes), loaded, candidates)
     if blamed:
         planned = planned.without({name: str(found[0]) for name, found in blamed.items()})
     if not only:
@@ -154,6 +160,7 @@ def _plan(
     expansion: Expansion,
     specs: Mapping[str, TrialSpec],
     metrics: Mapping[str, MetricInfo],
+    notes: Sequence[str],
 ) -> Plan:
     suite = loaded.suite
     own = _metrics_by_kind(task, specs)  # a variant on random features records lpips_rand, another lpips
@@ -190,7 +197,7 @@ def _plan(
             for _, entry in entries(suite)
             if entry.question
         },
-        notes=tuple(expansion.notes),
+        notes=(*expansion.notes, *notes),
     )
 
 
@@ -207,7 +214,11 @@ def _narrowed(plan: Plan, names: AbstractSet[str], reason: str = "that are left 
         for trial in plan.trials
         if names & set(trial.variants)
     ]
-    claims = [claim for claim in plan.claims if {claim.expect.of, claim.expect.versus} <= names]
+    claims = [
+        claim
+        for claim in plan.claims
+        if names >= set(claim_checks.variants_of(claim.expect, plan.variants, plan.reference))
+    ]
     left_out = len(plan.claims) - len(claims)
     notes = [f"{left_out} of {len(plan.claims)} claims name variants {reason}"] if left_out else []
     return plan.model_copy(
@@ -378,45 +389,10 @@ def _metric_mistakes(suite: Suite, metrics: Mapping[str, MetricInfo]) -> Iterato
         (("primary_metric",), suite.primary_metric, False),
         *((("margins", name), name, True) for name in suite.margins),
         *((("report", "metrics", index), name, False) for index, name in enumerate(suite.report.metrics)),
-        *(
-            (("claims", index, "expect", "metric"), claim.expect.metric, False)
-            for index, claim in enumerate(suite.claims)
-        ),
     ]
     for path, name, of_key in asked if metrics else ():
         if name and recorded_name(metrics, name) not in metrics:
             yield Mistake(path, f"no metric '{name}'{did_you_mean(name, metrics)}", of_key)
-
-
-def _claim_mistakes(suite: Suite, names: Sequence[str]) -> Iterator[Mistake]:
-    for index, claim in enumerate(suite.claims):
-        place: Path_ = ("claims", index, "expect")
-        expect = claim.expect
-        for key, name in (("of", expect.of), ("versus", expect.versus)):
-            if name not in names:
-                yield Mistake((*place, key), f"no variant '{name}'{did_you_mean(name, names)}")
-        if expect.of == expect.versus:
-            yield Mistake((*place, "versus"), f"'{expect.of}' is compared with itself")
-        if expect.direction == "equivalent" and not (expect.margin or suite.margins.get(expect.metric)):
-            message = f"'equivalent' needs a margin: here, or for {expect.metric} under `margins`"
-            yield Mistake(place, message)
-
-
-def _label_mistakes(suite: Suite, task: Any, specs: Mapping[str, TrialSpec]) -> Iterator[Mistake]:
-    asked = [(index, claim.expect.label) for index, claim in enumerate(suite.claims) if claim.expect.label]
-    if not asked or not specs:
-        return
-    data = {canonical_json(spec.data.model_dump(mode="json")): spec for spec in specs.values()}
-    labels = {
-        f"{kind}={name}"
-        for spec in data.values()
-        for kind, names in task.labels_of(spec).items()
-        for name in names
-    }
-    for index, label in asked:
-        if label not in labels:
-            message = f"the data has no label '{label}'{did_you_mean(label, labels)}"
-            yield Mistake(("claims", index, "expect", "label"), message)
 
 
 def _unmet_requirements(suite: Suite, base: TrialSpec | None) -> Iterator[tuple[str, Mistake]]:

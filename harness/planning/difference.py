@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from harness.ablate import differences
 from harness.plan import Plan
 
+LONGEST_SETTING = 60  # characters of a value in a message
 IDENTITY = ("seed", "fold")  # of a trial within its variant
 GENERAL = ("primary_metric", "reference", "seeds", "folds", "margins", "resources", "budget")
 
@@ -19,6 +21,19 @@ class Change:
 
     before: Any
     after: Any
+
+    def __str__(self) -> str:
+        """Return "0.0001 -> 0.0003"."""
+        return f"{format_setting(self.before)} -> {format_setting(self.after)}"
+
+
+def format_setting(value: Any) -> str:
+    """Return the value of a setting: "nothing" for null, a text as it is, all else as JSON; long ones cut."""
+    if value is None:
+        return "nothing"
+    plain = isinstance(value, str) and value.isprintable()
+    text = value if plain else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_SETTING else f"{text[:LONGEST_SETTING]} ..."
 
 
 @dataclass(frozen=True)
@@ -46,14 +61,14 @@ class PlanDifference:
 
 def compare_plans(before: Plan, after: Plan) -> PlanDifference:
     """Return what changes from one plan to another."""
-    first, second = _specs(before), _specs(after)
+    first, second = configurations(before), configurations(after)
     ids, new_ids = ({trial.id for trial in plan.trials} for plan in (before, after))
     claims, new_claims = ({claim.id: claim for claim in plan.claims} for plan in (before, after))
-    changed = {name: _changes(first[name], second[name]) for name in second if name in first}
+    changed = {name: setting_changes(first[name], second[name]) for name in second if name in first}
     return PlanDifference(
         before=_title(before),
         after=_title(after),
-        general=_changes(_general(before), _general(after)),
+        general=setting_changes(_general(before), _general(after)),
         added=tuple(name for name in second if name not in first),
         removed=tuple(name for name in first if name not in second),
         changed={name: found for name, found in changed.items() if found},
@@ -72,7 +87,7 @@ def _title(plan: Plan) -> str:
     return f"{plan.suite} ({plan.profile})" if plan.profile else plan.suite
 
 
-def _specs(plan: Plan) -> dict[str, Mapping[str, Any]]:
+def configurations(plan: Plan) -> dict[str, Mapping[str, Any]]:
     """Return variant -> its configuration with every default, without seed and fold."""
     specs: dict[str, Mapping[str, Any]] = {variant.name: {} for variant in plan.variants}
     for trial in plan.trials:
@@ -87,7 +102,8 @@ def _general(plan: Plan) -> dict[str, Any]:
     return {name: settings[name] for name in GENERAL}
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
+def setting_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
+    """Return dotted path -> change, of every setting that two configurations do not have alike."""
     forth = differences(dict(before), dict(after))
     back = differences(dict(after), dict(before))
     return {path: Change(before=back.get(path), after=forth.get(path)) for path in {**forth, **back}}

@@ -1,19 +1,21 @@
-"""Effects, the comparison table and the tables by label: verdicts laid out for reading."""
+"""Effects and the comparison table: verdicts laid out for reading."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-import pandas as pd
-
+from harness.analysis.costs import format_cost
 from harness.analysis.effects import Comparison, VariantSummary, compare_all, summarise, unbeaten
-from harness.analysis.values import by_label, replicates_of
+from harness.analysis.values import replicates_of, whole_trials
 from harness.analysis.wording import (
+    CORRECTED,
+    counted,
     format_difference,
     format_duration,
     format_effect,
+    format_effect_size,
     format_half_width,
-    format_interval,
     format_number,
     format_p,
     format_replicates,
@@ -23,6 +25,7 @@ from harness.analysis.wording import (
 )
 from harness.config import MetricInfo
 from harness.plan import Plan
+from harness.reporting.cells import NOTHING, estimate_cells, p_cell, seen_note
 from harness.reporting.curves import ARROWS, metric_order, metric_title, primary_metric, trial_ids
 from harness.reporting.model import (
     Cell,
@@ -34,22 +37,11 @@ from harness.reporting.model import (
     MetricEffects,
     Row,
     Table,
-    Verdict,
 )
 from harness.reporting.names import Names, in_sentence, listing
+from harness.reporting.pairs import all_pairs
+from harness.reporting.verdicts import VERDICTS
 from harness.store.read import RunRecord
-
-VERDICTS = {
-    "better": Verdict("✓", "better", "good"),
-    "worse": Verdict("✕", "worse", "bad"),
-    "equivalent": Verdict("=", "equivalent", "even"),
-    "inconclusive": Verdict("?", "inconclusive", "open"),
-    "described": Verdict("·", "described", "plain"),
-    "confirmed": Verdict("✓", "confirmed", "good"),
-    "refuted": Verdict("✕", "refuted", "bad"),
-}
-HEAT_STEPS = 9
-CORRECTED = "corrected for training sets that folds share (Nadeau and Bengio 2003)"
 
 
 def _replicates_title(plan: Plan) -> str:
@@ -82,6 +74,7 @@ def effects(record: RunRecord, names: Names) -> Effects | None:
         if others
         else "",
         notes=_effect_notes(plan, found),
+        pairs=all_pairs(record, names),
     )
 
 
@@ -100,10 +93,11 @@ def note_of(info: MetricInfo, found: Comparison) -> str:
         if found.n == 0:
             return f"no paired {replicate_noun(found.folds)}s"
         return f"{format_replicates(found.replicates)}, not judged"
-    if found.verdict == "equivalent" and found.margin is not None:
-        return f"margin {format_difference(info, found.margin, signed=False)}"
+    if found.verdict == "equivalent" and found.margin is not None and found.p_equivalence is not None:
+        margin = format_difference(info, found.margin, signed=False)
+        return f"margin {margin}, {format_p(found.p_equivalence)}"
     if found.verdict == "inconclusive" and found.mde is not None:
-        return f"could have seen {format_difference(info, found.mde, signed=False)}"
+        return seen_note(info, found.mde)
     return format_p(found.p_adjusted) if found.p_adjusted is not None else ""
 
 
@@ -167,43 +161,67 @@ def _verdict_table(plan: Plan, names: Names, info: MetricInfo, found: Sequence[C
             Column(f"Difference in {metric_name(info)}", direction=ARROWS[info.direction]),
             Column("95 % interval"),
             Column(_replicates_title(plan)),
-            Column("p (Holm)"),
+            Column("p (Holm)", hint="Of a difference; that of equivalence stands beside its margin"),
             Column("Verdict", numeric=False),
+            Column("p exact", hint="Sign-flip test, not adjusted"),
+            Column("dz", hint="Difference over the standard deviation of the paired differences"),
+            Column("d pooled", hint="Difference over the pooled standard deviation of both variants"),
+            Column("P(better)", hint="Share of the pairs in which the first is better, ties half"),
+            Column("Could have seen", hint="Difference that would be found with 80 % power"),
         ),
-        rows=tuple(_verdict_row(names, info, one) for one in found),
+        rows=tuple(_verdict_row(plan, names, info, one) for one in found),
+        notes=_column_notes(plan, found),
     )
 
 
-def _verdict_row(names: Names, info: MetricInfo, found: Comparison) -> Row:
-    has_interval = found.low is not None and found.high is not None
+def _column_notes(plan: Plan, found: Sequence[Comparison]) -> tuple[str, ...]:
+    judged = [one for one in found if one.verdict != "described"]
+    if not judged:
+        return ()
+    exact = ""
+    if any(one.p_exact is not None for one in judged):
+        exact = "p exact: sign-flip test, not adjusted; at its floor so few pairs can give no smaller value. "
+    noun = replicate_noun(plan.folds)
+    return (
+        f"{exact}dz and d pooled: the difference over the spread of the paired differences, and over that of "
+        f"the values. P(better): the share of the paired {noun}s in which the first is better. "
+        "Could have seen: the difference found with 80 % power at the strictest level of the family.",
+    )
+
+
+def _verdict_row(plan: Plan, names: Names, info: MetricInfo, found: Comparison) -> Row:
     half = (found.high - found.low) / 2 if found.low is not None and found.high is not None else None
-    difference = (
-        "–" if found.difference is None else format_difference(info, found.difference, resolution=half)
-    )
-    interval = (
-        format_interval(info, found.low, found.high)
-        if found.low is not None and found.high is not None
-        else "–"
-    )
-    verdict = VERDICTS[found.verdict]
-    note = "" if found.verdict in ("better", "worse") and has_interval else f" {note_of(info, found)}"
+    planned = len(replicates_of(plan))
     cells = (
-        Cell(difference),
-        Cell(interval),
-        Cell(str(found.n)),
-        Cell(
-            format_p(found.p_adjusted).removeprefix("p = ").removeprefix("p ")
-            if found.p_adjusted is not None
-            else "–"
-        ),
-        Cell("", note=note, verdict=verdict),
+        *estimate_cells(info, found.difference, found.low, found.high),
+        Cell(str(found.n) if found.n == planned else f"{found.n} of {planned}"),
+        p_cell(found.p_adjusted),
+        Cell("", note=_verdict_note(info, found), verdict=VERDICTS[found.verdict]),
+        *_evidence_cells(info, found, half),
     )
-    return Row(
-        versus(names, found),
-        cells,
-        colour=names.colour(found.of),
-        mark=names.mark(found.of),
-        link=names.trials(found.of),
+    return names.row(found.of, cells, label=versus(names, found))
+
+
+def _verdict_note(info: MetricInfo, found: Comparison) -> str:
+    """Return what no other column of the table says."""
+    has_interval = found.low is not None
+    if not found.same_trials and found.verdict in ("better", "worse", "inconclusive") and has_interval:
+        return ""
+    return f" {note_of(info, found)}"
+
+
+def _evidence_cells(info: MetricInfo, found: Comparison, half: float | None) -> tuple[Cell, ...]:
+    """Return the exact test, effect sizes and what could have been seen; dashes where nothing is judged."""
+    if found.verdict == "described":
+        return (NOTHING,) * 5
+    at_floor = found.p_exact is not None and found.p_exact == found.p_floor
+    seen = "–" if found.mde is None else format_difference(info, found.mde, signed=False, resolution=half)
+    return (
+        replace(p_cell(found.p_exact), note=" floor" if at_floor else ""),
+        Cell("–" if found.dz is None else format_effect_size(found.dz)),
+        Cell("–" if found.d_pooled is None else format_effect_size(found.d_pooled)),
+        Cell("–" if found.probability_better is None else f"{found.probability_better:.2f}"),
+        Cell(seen),
     )
 
 
@@ -216,7 +234,18 @@ def _effect_notes(plan: Plan, found: Sequence[Comparison]) -> tuple[str, ...]:
         f"Differences are paired by {paired}; lines are 95 % intervals of the paired t{corrected}. "
         "p after Holm, steps and comparisons with the reference each as one family. "
         "A filled dot is judged better or worse.",
+        *_fewer_note(plan, found),
     )
+
+
+def _fewer_note(plan: Plan, found: Sequence[Comparison]) -> tuple[str, ...]:
+    planned = len(replicates_of(plan))
+    fewer = sum(one.n < planned for one in found)
+    if not fewer:
+        return ()
+    verb = "rests" if fewer == 1 else "rest"
+    pairs = f"{planned} paired {replicate_noun(None)}s" if plan.folds is None else f"{planned} pairs"
+    return (f"{counted(fewer, 'comparison')} {verb} on fewer than the {pairs} planned: see Missing values.",)
 
 
 # --- comparison table
@@ -228,21 +257,14 @@ def comparison_table(record: RunRecord, names: Names) -> Table:
     infos = [plan.metrics[name] for name in metric_order(plan)]
     summaries = {info.name: {one.variant: one for one in summarise(record, info.name)} for info in infos}
     best = {info.name: unbeaten(record, info.name) for info in infos}
+    whole = set(whole_trials(record)["trial_id"])
     rows = []
     for variant in (variant.name for variant in plan.variants):
         cells = [
             _mean_cell(info, summaries[info.name][variant], variant in best[info.name]) for info in infos
         ]
-        cells += _size_cells(record, variant)
-        rows.append(
-            Row(
-                names.title(variant),
-                tuple(cells),
-                colour=names.colour(variant),
-                mark=names.mark(variant),
-                link=names.anchor(variant),
-            )
-        )
+        cells += _size_cells(record, variant, whole)
+        rows.append(names.row(variant, tuple(cells), link=names.anchor(variant)))
     return Table(
         caption="Every variant in every metric",
         corner="Variant",
@@ -264,7 +286,7 @@ def _comparison_notes(record: RunRecord, judged: bool) -> tuple[str, ...]:
     plan = record.plan
     if len(plan.seeds) == 1 and plan.folds is None:
         return ("One seed: values without intervals; nothing is bold because nothing is judged.",)
-    bold = " Bold: not beaten by any other variant at the 5 % level (Holm)." if judged else ""
+    bold = " Bold: not beaten by any other variant (all pairs, Benjamini-Hochberg at 5 %)." if judged else ""
     corrected = "" if plan.folds is None else f", {CORRECTED}"
     return (
         f"Mean and half-width of the 95 % interval over {over_replicates(plan)}, "
@@ -279,93 +301,12 @@ def _mean_cell(info: MetricInfo, summary: VariantSummary, is_unbeaten: bool) -> 
     return Cell(format_number(info, summary.mean), note=half, strong=is_unbeaten)
 
 
-def _size_cells(record: RunRecord, variant: str) -> list[Cell]:
+def _size_cells(record: RunRecord, variant: str, whole: Collection[str]) -> list[Cell]:
     trials = record.trials[record.trials["trial_id"].isin(trial_ids(record, variant))]
-    complete = trials[trials["status"] == "complete"]
-    parameters, seconds = trials["parameters"].dropna(), complete["wall_seconds"].dropna()
+    rows = trials[trials["trial_id"].isin(whole)]
+    parameters, seconds = trials["parameters"].dropna(), rows["wall_seconds"].dropna()
     return [
-        Cell(short_count(float(parameters.iloc[0])) if len(parameters) else "–"),
+        Cell(format_cost("parameters", float(parameters.iloc[0])) if len(parameters) else "–"),
         Cell(format_duration(float(seconds.mean())) if len(seconds) else "–"),
-        Cell(f"{len(complete)}/{len(replicates_of(record.plan))}"),
+        Cell(f"{len(rows)}/{len(replicates_of(record.plan))}"),
     ]
-
-
-def short_count(number: float) -> str:
-    """Return "68.1 M", "12.3 k" or "840"."""
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {sign}"
-    return f"{number:.0f}"
-
-
-# --- parts of the data
-
-
-def label_tables(record: RunRecord, names: Names) -> tuple[tuple[Table, ...], tuple[Table, ...]]:
-    """Return the tables by colour, shape and so on: of the primary metric, and of the others."""
-    labelled = record.metrics.loc[record.metrics["split"] == "validation", ["metric", "label"]]
-    labelled = labelled.dropna().drop_duplicates()
-    kinds = (
-        labelled.assign(kind=[str(label).partition("=")[0] for label in labelled["label"]])
-        .groupby("metric")["kind"]
-        .unique()
-    )
-    primary = primary_metric(record.plan)
-    others = [name for name in metric_order(record.plan) if name != primary]
-
-    def tables(metrics: Sequence[str]) -> tuple[Table, ...]:
-        found = [
-            _label_table(record, names, name, kind)
-            for name in metrics
-            for kind in sorted(kinds.get(name, []))
-        ]
-        return tuple(table for table in found if table is not None)
-
-    return tables([primary]), tables(others)
-
-
-def _label_table(record: RunRecord, names: Names, metric: str, kind: str) -> Table | None:
-    info = record.plan.metrics[metric]
-    found = by_label(record, metric, kind)
-    if found.empty:
-        return None
-    wide = found.pivot(index="variant", columns="label", values="mean")
-    wide = wide.reindex([variant.name for variant in record.plan.variants if variant.name in wide.index])
-    low, high = float(wide.min().min()), float(wide.max().max())
-    rows = tuple(
-        Row(
-            names.title(str(variant)),
-            tuple(_heat_cell(info, value, low, high) for value in values),
-            colour=names.colour(str(variant)),
-            mark=names.mark(str(variant)),
-        )
-        for variant, values in zip(wide.index, wide.to_numpy(), strict=True)
-    )
-    return Table(
-        caption=f"{metric_name(info)} by {kind} {ARROWS[info.direction]}",
-        corner="Variant",
-        columns=tuple(Column(str(label)) for label in wide.columns),
-        rows=rows,
-        notes=(_worst_sentence(record.plan, info, wide),),
-    )
-
-
-def _heat_cell(info: MetricInfo, value: float, low: float, high: float) -> Cell:
-    """Shade by distance from the best value of the table: the worst cell has the strongest shade."""
-    if pd.isna(value):
-        return Cell("–")
-    share = 0.0 if high == low else (value - low) / (high - low)
-    badness = share if info.direction == "lower" else 1 - share
-    return Cell(format_number(info, value), heat=round(badness * HEAT_STEPS))
-
-
-def _worst_sentence(plan: Plan, info: MetricInfo, wide: pd.DataFrame) -> str:
-    whole = wide.dropna(axis="columns")
-    unit = f" in {info.unit}" if info.unit else ""
-    shade = f"Mean over {over_replicates(plan)}{unit}; the stronger the shade, the worse."
-    if whole.shape[1] < 2:
-        return shade
-    worst = whole.idxmax(axis=1) if info.direction == "lower" else whole.idxmin(axis=1)
-    if worst.nunique() == 1 and len(worst) > 1:
-        return f"{shade} Worst in every variant: {worst.iloc[0]}."
-    return shade

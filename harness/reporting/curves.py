@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pandas as pd
 
-from harness.analysis.values import replicates_of, resolve_metric
+from harness.analysis.values import replicates_of, resolve_metric, why_absent
 from harness.analysis.wording import format_scale, format_value, metric_name, over_replicates
 from harness.config import MetricInfo
-from harness.plan import Plan
+from harness.plan import STAND_IN, Plan
 from harness.reporting.model import Curves, Line
 from harness.reporting.names import Names
 from harness.store.read import RunRecord
@@ -38,11 +38,11 @@ def metric_title(info: MetricInfo) -> str:
 
 
 def trial_ids(record: RunRecord, variant: str) -> list[str]:
-    """Return the trials that stand for a variant: the complete ones, or all while none is complete."""
-    planned = [trial.id for trial in record.plan.trials if variant in trial.variants]
-    tried = record.trials[record.trials["trial_id"].isin(planned)]
-    complete = tried[tried["status"] == "complete"]
-    return [str(trial) for trial in (tried if complete.empty else complete)["trial_id"]]
+    """Return the trials that stand for a variant: the whole ones, or all while none is whole."""
+    planned = {trial.id: trial for trial in record.plan.trials if variant in trial.variants}
+    tried = record.trials[record.trials["trial_id"].isin(list(planned))].to_dict("records")
+    whole = [row for row in tried if why_absent(planned[row["trial_id"]], row) is None]
+    return [str(row["trial_id"]) for row in whole or tried]
 
 
 def validation_curves(record: RunRecord, names: Names) -> tuple[Curves, ...]:
@@ -75,7 +75,7 @@ def _metric_chart(record: RunRecord, names: Names, info: MetricInfo) -> Curves |
 
 def _recorded_terms(record: RunRecord) -> list[str]:
     """Return the loss terms under the names that they recorded: those of the suite in its order first."""
-    order = [name for term in record.plan.loss_terms for name in (term, f"{term}_rand")]
+    order = [name for term in record.plan.loss_terms for name in (term, f"{term}{STAND_IN}")]
     recorded = sorted(
         str(name).removeprefix(TERM)
         for name in record.metrics.loc[record.metrics["split"] == "train", "metric"].unique()

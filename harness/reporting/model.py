@@ -139,6 +139,8 @@ class Forest:
     percent: bool
     margin: float | None
     groups: tuple[ForestGroup, ...]
+    signed: bool = True
+    """Whether the axis shows a plus before what is positive."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,57 @@ class Curves:
     description: str
     percent: bool
     lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class ScatterPoint:
+    """One variant between quality and a cost."""
+
+    label: str
+    colour: str
+    standing: str
+    """`front`, `open` or `dominated`."""
+    x: float
+    x_low: float | None
+    x_high: float | None
+    y: float
+    y_low: float | None
+    y_high: float | None
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Quality over a cost of which less is better."""
+
+    name: str
+    title: str
+    """Head of the chart, for instance "Colour error, ΔE ↓ over latency"."""
+    description: str
+    x_title: str
+    x_format: str
+    """Of the numbers along the axis, as d3 writes them."""
+    logarithmic: bool
+    """Whether the axis of the cost is."""
+    percent: bool
+    points: tuple[ScatterPoint, ...]
+
+
+@dataclass(frozen=True)
+class TradeOffPlot:
+    """Quality over one cost, as a chart and as a table."""
+
+    chart: Scatter
+    table: Table
+
+
+@dataclass(frozen=True)
+class TradeOffs:
+    """Quality over every cost that differs between variants."""
+
+    plots: tuple[TradeOffPlot, ...]
+    shared: tuple[str, ...]
+    """One line for each cost that does not differ."""
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -222,6 +275,173 @@ class Effects:
     others: tuple[MetricEffects, ...]
     others_title: str
     notes: tuple[str, ...]
+    pairs: Table | None = None
+    """Every variant against every other one in the primary metric; none for two, or without verdicts."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Values that the plan promises and the run lacks, and what they cost the comparisons."""
+
+    values: Table
+    fewer: Table | None
+    """Comparisons on fewer seeds than planned; none where all have as many as planned."""
+
+
+@dataclass(frozen=True)
+class LevelPoint:
+    """Mean at one level, with its interval; no numbers where there are no values."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class LevelLine:
+    """The means along the levels of one factor, at one level of another."""
+
+    label: str
+    points: tuple[LevelPoint, ...]
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Means over the levels of two factors: one along the axis, one line for each level of the other."""
+
+    name: str
+    title: str
+    description: str
+    axis: str
+    """What the levels along the axis are of."""
+    percent: bool
+    levels: tuple[str, ...]
+    lines: tuple[LevelLine, ...]
+
+
+@dataclass(frozen=True)
+class InteractionPlot:
+    """Two factors together, as a chart and as a table."""
+
+    chart: Interaction
+    table: Table
+
+
+@dataclass(frozen=True)
+class CrossedFactors:
+    """A factorial: effects in the primary metric as a chart and a table, in the others as tables."""
+
+    title: str
+    forest: Forest | None
+    primary: Table
+    tests: Table | None
+    """Tests of factors with more than two levels; none where there are none."""
+    plots: tuple[InteractionPlot, ...]
+    """Pairs of factors, the strongest interactions first."""
+    more_plots: tuple[InteractionPlot, ...]
+    others: tuple[MetricEffects, ...]
+    others_title: str
+    notes: tuple[str, ...]
+    plots_note: str
+
+
+@dataclass(frozen=True)
+class WhatMatters:
+    """How far each factor moves the primary metric, as a chart and a table."""
+
+    forest: Forest | None
+    table: Table
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HistoryPoint:
+    """One run of a history."""
+
+    label: str
+    """Its commit, or the run where there is none."""
+    mean: float
+    low: float | None
+    high: float | None
+    counts: bool
+    """None before an accepted change does."""
+
+
+@dataclass(frozen=True)
+class HistoryLine:
+    """A level from one point to another, both by index."""
+
+    start: int
+    end: int
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class HistoryMark:
+    """A change, or what else happened, between two points by index."""
+
+    start: int
+    end: int
+    kind: str
+    """One of "step", "creep", "accepted" and "event"."""
+    text: str
+    """Sign and word: "✕ worse"."""
+    note: str
+    """Its commits."""
+    tone: str
+
+
+@dataclass(frozen=True)
+class HistoryChart:
+    """One metric of one variant over runs, oldest first."""
+
+    name: str
+    title: str
+    description: str
+    percent: bool
+    colour: str
+    """Role of the variant's colour."""
+    points: tuple[HistoryPoint, ...]
+    lines: tuple[HistoryLine, ...]
+    marks: tuple[HistoryMark, ...]
+
+
+@dataclass(frozen=True)
+class HistoryPlot:
+    """The history of one variant: what it says, as a chart and as a table."""
+
+    title: str
+    colour: str | None
+    mark: int
+    findings: tuple[tuple[Verdict, str], ...]
+    """Changes, each with its verdict; the state in words where there is none."""
+    state: str
+    chart: HistoryChart | None
+    """None for fewer than two points."""
+    table: Table
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HistoryMetric:
+    """One metric over runs: some variants, and the others."""
+
+    title: str
+    plots: tuple[HistoryPlot, ...]
+    more: tuple[HistoryPlot, ...]
+    more_title: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """A page of its own: every metric asked for."""
+
+    title: str
+    kicker: str
+    lede: str
+    metrics: tuple[HistoryMetric, ...]
 
 
 @dataclass(frozen=True)
@@ -328,3 +548,17 @@ class View:
     cost: Table
     provenance: Provenance
     sections: tuple[Section, ...]
+    absent: Absent | None = None
+    """None for a run that lacks nothing."""
+    what_matters: WhatMatters | None = None
+    """None where the suite has fewer than two factors."""
+    crossed: tuple[CrossedFactors, ...] = ()
+    """Every factorial of the suite."""
+    trade_offs: TradeOffs | None = None
+    """None where fewer than two variants have a value and a cost."""
+    precision: Table | None = None
+    """Per-image intervals; none for a store that keeps no spread over images."""
+    expected: Table | None = None
+    """Figures that claims and the source of the study name; none where there are none."""
+    history: HistoryMetric | None = None
+    """The primary metric over runs; none below two further runs that can be compared."""

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from harness.plan import Plan
-from harness.reporting.model import COLOURS, MARKS, Link, Sentence
+from harness.reporting.model import COLOURS, MARKS, Cell, Link, Row, Sentence
 
 
 class Names:
@@ -39,6 +39,23 @@ class Names:
     def trials(self, variant: str) -> str:
         """Return the address of the variant's trials in the provenance."""
         return f"trials-{self._order[variant] + 1}-{slug(variant)}"
+
+    def row(self, variant: str, cells: tuple[Cell, ...], *, label: str = "", link: str | None = None) -> Row:
+        """Return the row of a variant, with its colour and mark; without a link, one to its trials.
+
+        Args:
+            variant: name of the variant.
+            cells: after the first column.
+            label: what stands in the first column, in place of the variant's title.
+            link: address.
+        """
+        return Row(
+            label or self.title(variant),
+            cells,
+            colour=self.colour(variant),
+            mark=self.mark(variant),
+            link=link or self.trials(variant),
+        )
 
     def file(self, variant: str) -> str:
         """Return a file name for things of the variant."""
@@ -73,10 +90,5 @@ def in_sentence(title: str) -> str:
 
 
 def listing(words: list[str]) -> str:
-    """Return words joined for reading: "a", "a and b", "a, b and c"."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" and {words[-1]}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return "1 seed", "5 seeds"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return words joined for reading: "a", "a and b", "a, b and c"; "" for none."""
+    return "".join(words) if len(words) < 2 else ", ".join(words[:-1]) + f" and {words[-1]}"

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from harness.analysis.wording import counted
 from harness.plan import Plan, PlannedTrial
 from harness.reporting.model import Overview, Picture, PictureRow
-from harness.reporting.names import Names, count
+from harness.reporting.names import Names
 from harness.store.read import RunRecord
 
 MOST_EPOCHS = 12  # per variant
@@ -98,7 +99,7 @@ class Samples:
             for epoch in shown
         ]
         left_out = len(epochs) - len(shown)
-        note = f"{count(left_out, 'epoch')} of {len(epochs)} left out, evenly spaced." if left_out else ""
+        note = f"{counted(left_out, 'epoch')} of {len(epochs)} left out, evenly spaced." if left_out else ""
         return tuple(row for row in rows if any(row.pictures)), note
 
     def _fixed_row(self, variant: str, name: str, width: int) -> PictureRow:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from harness.analysis.wording import format_duration, format_trial
-from harness.plan import PlannedTrial
-from harness.reporting.comparisons import short_count
+from harness.analysis.costs import MIB, format_cost
+from harness.analysis.wording import counted, format_duration, format_trial
+from harness.plan import STAND_IN, PlannedTrial
+from harness.provenance import short_commit
 from harness.reporting.model import Cell, Column, Failure, Provenance, Row, Table, TrialGroup
-from harness.reporting.names import Names, count
+from harness.reporting.names import Names
 from harness.store.read import RunRecord
 
-MIB = 1024**2
 ADVICE = {
     "memory": "Knobs: a smaller train.batch_size, a larger train.accumulation, train.precision: bf16, "
     "narrower model.widths.",
@@ -50,15 +51,7 @@ def cost_table(record: RunRecord, names: Names) -> Table:
         trials = _trials_of(record, variant.name)
         share = float(trials["wall_seconds"].fillna(0).sum()) / total if total else 0.0
         cells = (*_cost_cells(record, trials[trials["status"] == "complete"]), Cell(f"{100 * share:.0f}%"))
-        rows.append(
-            Row(
-                variant.title,
-                cells,
-                colour=names.colour(variant.name),
-                mark=names.mark(variant.name),
-                link=names.trials(variant.name),
-            )
-        )
+        rows.append(names.row(variant.name, cells))
     return Table(
         caption="Cost by variant",
         corner="Variant",
@@ -84,7 +77,7 @@ def _cost_cells(record: RunRecord, complete: pd.DataFrame) -> list[Cell]:
         Cell(_mean(validation, format_duration)),
         Cell(_mean(complete["images_per_second"], lambda value: f"{value:.0f}")),
         Cell(_mean(complete["peak_memory_bytes"], lambda value: f"{value / MIB:,.0f}")),
-        Cell(_mean(complete["forward_flops"], short_count)),
+        Cell(_mean(complete["forward_flops"], partial(format_cost, "forward_flops"))),
     ]
 
 
@@ -112,7 +105,7 @@ def _failure(record: RunRecord, names: Names, row: Mapping[Any, Any]) -> Failure
     titles = [names.title(variant) for variant in trial.variants]
     epochs = 0 if pd.isna(row["epochs_done"]) else int(row["epochs_done"])
     return Failure(
-        title=f"{' / '.join(titles)}, {format_trial(trial)}: {status} after {count(epochs, 'epoch')}",
+        title=f"{' / '.join(titles)}, {format_trial(trial)}: {status} after {counted(epochs, 'epoch')}",
         error_class=error_class,
         last_line=lines[-1] if lines else "no message",
         advice=_advice(status, error_class, text),
@@ -141,9 +134,9 @@ def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
     state = "clean" if run["git_dirty"] is None else f"with uncommitted changes {run['git_dirty']}"
     versions = dict(run["versions"])
     facts = {
-        "Commit": f"{commit[:12]} ({state})" if commit else "not in a git repository",
+        "Commit": f"{short_commit(commit)} ({state})" if commit else "not in a git repository",
         "Versions": " · ".join(f"{name} {version}" for name, version in versions.items()),
-        "Host": f"{run['host']}: {count(int(run['cpus']), 'CPU core')}, {_gpus(int(run['gpus'] or 0))}",
+        "Host": f"{run['host']}: {counted(int(run['cpus']), 'CPU core')}, {_gpus(int(run['gpus'] or 0))}",
         "Device": _distinct(trials["device"]),
         "Determinism": _distinct(trials["determinism"]),
         "Precision": _distinct(trials["precision"]),
@@ -160,7 +153,7 @@ def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
 
 
 def _gpus(number: int) -> str:
-    return count(number, "GPU") if number else "no GPU"
+    return counted(number, "GPU") if number else "no GPU"
 
 
 def _distinct(column: pd.Series) -> str:
@@ -172,10 +165,10 @@ def _time(moment: Any) -> str:
 
 
 def _statements(record: RunRecord) -> tuple[str, ...]:
-    stand_ins = [name for name in record.plan.metrics if name.endswith("_rand")]
+    stand_ins = [name for name in record.plan.metrics if name.endswith(STAND_IN)]
     said = [
         f"{name} rests on random features, drawn from one fixed seed: "
-        f"not comparable with published values of {name.removesuffix('_rand')}."
+        f"not comparable with published values of {name.removesuffix(STAND_IN)}."
         for name in stand_ins
     ]
     # A run repeats the notes of its plan.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from harness.catalog import template_names
 from harness.errors import HarnessError, did_you_mean
+from harness.markdown import markdown_text
 from harness.reporting.charts.draw import Chart, draw
 from harness.reporting.charts.sheet import Drawing, inline, read_palette, standalone
 from harness.reporting.model import Picture, View
 from harness.reporting.view import build_view
 from harness.store.read import RunRecord
+from harness.tracking.history.model import History
 
 Folder = Path | Traversable
 STYLE = "_style.css"
@@ -36,7 +38,11 @@ class WrittenReport:
 
 
 def write_report(
-    record: RunRecord, out: Path, template: str | None = None, search_path: Sequence[Folder] | None = None
+    record: RunRecord,
+    out: Path,
+    template: str | None = None,
+    search_path: Sequence[Folder] | None = None,
+    history: History | None = None,
 ) -> WrittenReport:
     """Judge a run and write its report.
 
@@ -46,12 +52,13 @@ def write_report(
         template: name of the template; none for the one that the suite asks for.
         search_path: folders of templates, the first that has a file wins; none for the
             bundled ones alone.
+        history: of the primary metric up to this run; none leaves the section out.
 
     Raises:
         HarnessError: no such template.
     """
     folders = [files("harness.reports")] if search_path is None else search_path
-    return render(build_view(record), template or record.plan.report.template, folders, out)
+    return render(build_view(record, history), template or record.plan.report.template, folders, out)
 
 
 def render(view: View, template: str, search_path: Sequence[Folder], out: Path) -> WrittenReport:
@@ -74,6 +81,18 @@ def render(view: View, template: str, search_path: Sequence[Folder], out: Path) 
     for name, content in desk.files.items():
         _write(written.markdown.parent / name, content)
     return written
+
+
+def render_page(template: str, values: Mapping[str, Any], search_path: Sequence[Folder], file: Path) -> None:
+    """Write one HTML file that needs no other: a template that is given `values` and the style sheet.
+
+    Raises:
+        HarnessError: the file cannot be written.
+    """
+    source = _Templates(search_path)
+    css = source.read(STYLE)
+    page = _html_environment(source, _Desk(css)).get_template(template)
+    _write(file, page.render(**values, style=Markup(css)).encode())
 
 
 # --- templates by name
@@ -168,21 +187,7 @@ def _environment(source: _Templates, finalize: Any) -> Environment:
 
 
 def _markdown_value(value: Any) -> Any:
-    return value if hasattr(value, "__html__") else markdown_text(str(value))
-
-
-def markdown_text(text: str) -> Markup:
-    """Return plain text as Markdown that shows just that: no markup, no HTML, one line."""
-    one_line = " ".join(text.split())
-    marked = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", one_line)
-    safe = str(escape(marked)).replace("&#34;", '"').replace("&#39;", "'")
-    return Markup(re.sub(r"^([-+#]|\d+[.)])(?=\s)", _escape_start, safe))
-
-
-def _escape_start(match: re.Match[str]) -> str:
-    """Keep a sign or a number at the start from opening a list or a heading."""
-    start = match.group(1)
-    return f"\\{start}" if len(start) == 1 else f"{start[:-1]}\\{start[-1]}"
+    return value if hasattr(value, "__html__") else Markup(markdown_text(str(value)))
 
 
 def _markdown_address(url: str) -> Markup:

@@ -17,9 +17,10 @@ from harness.analysis.wording import (
     format_replicates,
     format_value,
     metric_name,
+    replicate_noun,
 )
 from harness.config import MetricInfo
-from harness.plan import Plan, Variant
+from harness.plan import Plan, Variant, recorded_name
 from harness.reporting.comparisons import distinct
 from harness.reporting.curves import primary_metric, trial_ids
 from harness.reporting.model import Cell, Column, Row, Table, Theme, VariantSection, Verdict
@@ -103,14 +104,16 @@ def _conclusion(
     best: Best | None,
 ) -> str:
     if summary.mean is None:
-        return "No complete trial: nothing to conclude."
+        return f"No value of {metric_name(info)} from a whole trial: nothing to conclude."
     if variant.name == plan.reference:
         half = "" if summary.high is None else f" {format_half_width(info, summary.high - summary.mean)}"
         mean = f"{metric_name(info)} {format_number(info, summary.mean)}{half}"
         said = f"The reference: {mean}, {format_replicates(summary.replicates)}."
     else:
         said = " ".join(_judgement(names, info, one) for one in found if one.n)
-    return f"{said} {_rank(names, best, variant.name)}".strip()
+        noun = replicate_noun(plan.folds)
+        said = said or f"Not compared: no {noun} in common with the reference or the step before."
+    return f"{said} {_rank(names, best, variant.name, plan.folds)}".strip()
 
 
 def _judgement(names: Names, info: MetricInfo, found: Comparison) -> str:
@@ -135,15 +138,19 @@ def _judgement(names: Names, info: MetricInfo, found: Comparison) -> str:
     return f"{found.verdict.capitalize()} than {other}: {effect}, {format_p(found.p_adjusted)}."
 
 
-def _rank(names: Names, best: Best | None, variant: str) -> str:
+def _rank(names: Names, best: Best | None, variant: str, folds: int | None) -> str:
     if best is None or best.variant != variant:
         return ""
     if best.ahead_of_all:
         return "Best of all, ahead of every other variant."
+    passed = listing([names.title(name) for name in best.passed_over])
+    mean = "Best mean of all" + (
+        f" but {passed}, which another beats over common {replicate_noun(folds)}s" if passed else ""
+    )
     if not best.judged:
-        return "Best mean of all; not judged." if best.not_separable else ""
+        return f"{mean}; not judged." if best.not_separable else ""
     rivals = listing([names.title(name) for name in best.not_separable])
-    return f"Best mean of all, not ahead of {rivals}."
+    return f"{mean}, not ahead of {rivals}."
 
 
 # --- parameters
@@ -239,7 +246,7 @@ def _reported(record: RunRecord, variant: Variant) -> Table | None:
     """Return the source's figures beside ours, with a mark; a mismatch is a finding, not an error."""
     if not variant.reported:
         return None
-    rows = tuple(_reported_row(record, variant.name, name, value) for name, value in variant.reported.items())
+    rows = tuple(reported_row(record, variant.name, name, value) for name, value in variant.reported.items())
     return Table(
         caption=f"Figures that the source reports for {variant.title}, beside those measured",
         corner="Figure",
@@ -248,13 +255,14 @@ def _reported(record: RunRecord, variant: Variant) -> Table | None:
     )
 
 
-def _reported_row(record: RunRecord, variant: str, name: str, reported: float) -> Row:
+def reported_row(record: RunRecord, variant: str, name: str, reported: float) -> Row:
+    """Return one figure of the source, what was measured, and a mark."""
     if name == "parameters":
         count = _measured_parameters(record, variant)
         measured = None if count is None else float(count)
         written = [f"{reported:,.0f}", "–" if measured is None else f"{measured:,.0f}"]
         return Row(name, (*map(Cell, written), _mark(written, reported, measured)))
-    if name not in record.plan.metrics and f"{name}_rand" not in record.plan.metrics:
+    if recorded_name(record.plan.metrics, name) not in record.plan.metrics:
         return Row(name, (Cell(f"{reported:g}"), Cell("not measured"), Cell("")))
     info = record.plan.metrics[resolve_metric(record.plan, name)]
     mean = next(one.mean for one in summarise(record, info.name) if one.variant == variant)

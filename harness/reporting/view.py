@@ -6,35 +6,50 @@ from dataclasses import replace
 
 from harness.analysis.claims import ClaimResult, judge_claims
 from harness.analysis.effects import Best, VariantSummary, best_variant, summarise
-from harness.analysis.values import replicates_of
-from harness.analysis.wording import format_half_width, format_number, format_scale, metric_name
+from harness.analysis.values import replicates_of, whole_trials
+from harness.analysis.wording import counted, format_half_width, format_number, format_scale, metric_name
 from harness.config import MetricInfo
-from harness.reporting.comparisons import VERDICTS, comparison_table, effects, label_tables
+from harness.reporting.absent import absent_values
+from harness.reporting.comparisons import comparison_table, effects
 from harness.reporting.curves import band_note, primary_metric, training_curves, validation_curves
+from harness.reporting.expected import expected_table
+from harness.reporting.factors import crossed_factors
+from harness.reporting.history import history_section
+from harness.reporting.importance import what_matters
+from harness.reporting.labels import label_tables
 from harness.reporting.model import Answer, Section, Tile, View
-from harness.reporting.names import Names, count, in_sentence, listing, sentence
+from harness.reporting.names import Names, in_sentence, listing, sentence
 from harness.reporting.pictures import Samples
+from harness.reporting.precision import precision_table
 from harness.reporting.provenance import cost_table, failures, provenance, run_cost
+from harness.reporting.tradeoffs import trade_off_section
 from harness.reporting.variants import variant_sections
+from harness.reporting.verdicts import VERDICTS
 from harness.store.read import RunRecord
+from harness.tracking.history.model import History
 
 MOST_RIVALS = 4  # that a figure of the summary names
 
 
-def build_view(record: RunRecord) -> View:
+def build_view(record: RunRecord, history: History | None = None) -> View:
     """Judge a run and lay out its report.
+
+    Args:
+        record: the run.
+        history: of its primary metric, up to this run; none leaves the section out.
 
     Raises:
         HarnessError: the suite asks for a metric that the run does not record.
     """
     plan, names = record.plan, Names(record.plan)
     labels, more_labels = label_tables(record, names)
+    results = judge_claims(record)
     view = View(
         title=plan.question,
         kicker=_kicker(record),
         lede=_lede(record),
         status=_status(record),
-        answers=tuple(_answer(names, result) for result in judge_claims(record)),
+        answers=tuple(_answer(names, result) for result in results),
         no_answer="The suite claims nothing: the effects below are what this run has to say.",
         tiles=_tiles(record, names),
         effects=effects(record, names),
@@ -50,6 +65,13 @@ def build_view(record: RunRecord) -> View:
         cost=cost_table(record, names),
         provenance=provenance(record, names),
         sections=(),
+        absent=absent_values(record, names),
+        expected=expected_table(record, names, results),
+        trade_offs=trade_off_section(record, names),
+        precision=precision_table(record, names),
+        what_matters=what_matters(record),
+        crossed=crossed_factors(record, names),
+        history=history_section(record, names, history),
     )
     return _with_sections(view)
 
@@ -67,7 +89,7 @@ def _lede(record: RunRecord) -> str:
     plan = record.plan
     info = plan.metrics[primary_metric(plan)]
     paired = ", paired" if len(replicates_of(plan)) > 1 and len(plan.variants) > 1 else ""
-    scale = f"{count(len(plan.variants), 'variant')}, {format_scale(plan)}{paired}."
+    scale = f"{counted(len(plan.variants), 'variant')}, {format_scale(plan)}{paired}."
     symbol = "" if metric_name(info) == info.title else f" {info.symbol}"
     metric = f"Primary metric: {in_sentence(info.title)}{symbol}, {info.direction} is better."
     return " ".join(part for part in (plan.description, scale, metric) if part)
@@ -80,22 +102,22 @@ def _status(record: RunRecord) -> str | None:
         return None
     state = {"running": "This run is still going", "interrupted": "This run was interrupted"}
     said = state.get(record.run["status"], "This run is not whole")
-    return f"{said}: {done} of {count(planned, 'trial')} complete. Verdicts rest on complete trials alone."
+    return f"{said}: {done} of {counted(planned, 'trial')} complete. Verdicts rest on complete trials alone."
 
 
 def _complete(record: RunRecord) -> int:
-    return int((record.trials["status"] == "complete").sum())
+    return len(whole_trials(record))
 
 
 # --- the answer
 
 
 def _answer(names: Names, result: ClaimResult) -> Answer:
-    expect = result.claim.expect
+    about = next((name for name in result.variants if names.knows(name)), None)
     return Answer(
         verdict=VERDICTS[result.verdict],
         says=result.claim.says.rstrip("."),
-        reason=sentence(result.reason, names.trials(expect.of) if names.knows(expect.of) else None),
+        reason=sentence(result.reason, None if about is None else names.trials(about)),
         source=result.claim.source,
     )
 
@@ -126,7 +148,7 @@ def _best_tile(names: Names, best: Best | None, *, alone: bool) -> Tile:
 
 def _ahead(names: Names, best: Best) -> str:
     if not best.judged:
-        return "best mean, not judged"
+        return "not judged" if best.passed_over else "best mean, not judged"
     if best.ahead_of_all:
         return "ahead of all others"
     rivals = best.not_separable
@@ -166,13 +188,19 @@ def _with_sections(view: View) -> View:
     shown = [
         ("answer", "Answer", True),
         ("effects", "Effects", view.effects),
+        ("what-matters", "What matters", view.what_matters),
+        ("crossed", "Crossed factors", view.crossed),
         ("comparison", "Comparison", True),
+        ("trade-offs", "Trade-offs", view.trade_offs),
+        ("expected", "Expected and actual", view.expected),
         ("curves", "Learning curves", view.validation_curves or view.training_curves),
         ("pictures", "Pictures by epoch", view.overview),
         ("variants", "Variants", True),
         ("labels", "Parts of the data", view.labels or view.more_labels),
         ("failures", "Failed trials", view.failures),
+        ("missing", "Missing values", view.absent),
         ("cost", "Cost", True),
+        ("history", "History", view.history),
         ("provenance", "Provenance", True),
     ]
     sections = []

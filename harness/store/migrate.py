@@ -30,10 +30,25 @@ def _add_fold(attempts: pa.Table) -> pa.Table:
     return attempts.append_column("fold", pa.nulls(attempts.num_rows, pa.int32()))
 
 
+def _add_sd(attempts: pa.Table) -> pa.Table:
+    """Version 2 kept no spread over images."""
+    column = attempts["metrics"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # a table without rows has no chunks to combine
+        column = pa.array([], attempts.schema.field("metrics").type)
+    rows = column.values
+    fields = [*rows.type, pa.field("sd", pa.float64())]
+    arrays = [
+        *(rows.field(index) for index in range(rows.type.num_fields)),
+        pa.nulls(len(rows), pa.float64()),
+    ]
+    lifted = pa.ListArray.from_arrays(column.offsets, pa.StructArray.from_arrays(arrays, fields=fields))
+    return attempts.set_column(attempts.schema.get_field_index("metrics"), "metrics", lifted)
+
+
 def _as_it_is(table: pa.Table) -> pa.Table:
     return table
 
 
-ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold,)
-RUN_STEPS: tuple[Step, ...] = (_as_it_is,)
+ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold, _add_sd)
+RUN_STEPS: tuple[Step, ...] = (_as_it_is, _as_it_is)
 """The step at position v - 1 leads from version v to v + 1."""

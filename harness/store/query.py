@@ -7,10 +7,12 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from harness.errors import HarnessError, did_you_mean
 from harness.store.read import open_store
@@ -42,7 +44,7 @@ def query_store(sql: str, store: Path | str) -> Answer:
             connection.register(name, table)
         try:
             found = connection.sql(sql)
-            answer = None if found is None else Answer(list(found.columns), found.fetchall())
+            answer = None if found is None else _answer(found.to_arrow_table())
         except duckdb.Error as error:
             raise HarnessError(f"the query failed: {error}\ntables are {', '.join(tables)}") from None
     if answer is not None and len(set(answer.columns)) < len(answer.columns):
@@ -50,6 +52,27 @@ def query_store(sql: str, store: Path | str) -> Answer:
     if answer is None:
         raise HarnessError("the statement gives no rows; ask with SELECT")
     return answer
+
+
+def _answer(table: pa.Table) -> Answer:
+    """Return an Arrow table as Python values; DuckDB's own rows need pytz for moments with a time zone."""
+    columns = [_values(column) for column in table.columns]
+    return Answer(table.column_names, list(zip(*columns, strict=True)))
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column; sums of integers, 128 bits wide in DuckDB, are integers and not decimals."""
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:
+        return [None if value is None else int(value) for value in values]
+    if pa.types.is_interval(column.type):
+        return [None if value is None else _duration(value) for value in values]
+    return values
+
+
+def _duration(value: pa.MonthDayNano) -> timedelta:
+    """Return an interval as DuckDB does: a month has 30 days."""
+    return timedelta(days=30 * value.months + value.days, microseconds=value.nanoseconds // 1000)
 
 
 def print_query(sql: str, store: Path | str, format_: str) -> None:

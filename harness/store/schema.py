@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2  # harness.store.migrate lifts files of older versions
+SCHEMA_VERSION = 3  # harness.store.migrate lifts files of older versions
 VERSION_KEY = b"harness_schema"
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -23,11 +23,12 @@ METRIC_FIELDS = [
     ("label", pa.string()),  # "colour=red", "shape=star"; null for the whole
     ("value", pa.float64()),
     ("count", pa.int64()),  # samples that the value is a mean over
+    ("sd", pa.float64()),  # sample standard deviation (n - 1) over them; null for one, and in training
 ]
 # Values that differ from one repeat to the next.
 COST_FIELDS = [
     ("epoch", pa.int32()),
-    ("name", pa.string()),  # "train_seconds", "validation_seconds", "images_per_second" ...
+    ("name", pa.string()),  # "train_seconds", "validation_seconds", "latency_seconds" ...
     ("value", pa.float64()),
 ]
 ARTIFACT_FIELDS = [

@@ -242,4 +242,5 @@ def replacing(path: Path) -> Iterator[Path]:
 def _write_table(path: Path, row: dict[str, Any], schema: pa.Schema) -> None:
     table = pa.Table.from_pylist([row], schema=schema)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        # Of one row: zstd would take as long again to read, and statistics would be half of the file.
+        pq.write_table(table, temporary, compression="snappy", write_statistics=False)

@@ -19,13 +19,16 @@ from rich.text import Text
 
 from harness.analysis.claims import judge_claims
 from harness.analysis.effects import Comparison, compare_all
+from harness.analysis.values import Absence, absences
 from harness.analysis.wording import (
+    format_difference,
     format_duration,
     format_effect,
     format_number,
     format_p,
     format_replicates,
     format_trial,
+    name_replicates,
     replicate_noun,
 )
 from harness.api import Prepared
@@ -35,10 +38,12 @@ from harness.plan import Plan, PlannedTrial, Variant
 from harness.reporting.comparisons import distinct
 from harness.reporting.render import WrittenReport
 from harness.store.read import RunRecord
-from harness.terminal.plan_page import headline, plain_table
+from harness.terminal.console import plain_table
+from harness.terminal.plan_page import headline
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 ENDED = ("done", "failed")
+MOST_ABSENCES = 3  # that the end of a run names
 SIGNS = {
     "confirmed": ("✓", "green"),
     "refuted": ("✗", "red"),
@@ -146,15 +151,18 @@ def conclude(record: RunRecord, written: WrittenReport, console: Console) -> Non
     planned = {trial.id: trial for trial in record.plan.trials}
     for _, trial in record.trials[record.trials["status"] != "complete"].iterrows():
         first_line = str(trial["error"] or trial["status"]).splitlines()[0]
-        line = Text("✗ failed       ", style="red")
+        line = Text(f"✗ {trial['status']:<13}", style="red")
         line.append(f" {trial['variant']} {format_trial(planned[trial['trial_id']])}", style="default")
         console.print(line.append(f"   {trial['error_class']}: {first_line}", style="dim"))
     width = console.width if console.is_terminal else sys.maxsize
+    absent = absences(record)
+    if absent:
+        console.print(missing_line(record.plan, absent, width))
     for result in judge_claims(record):
-        console.print(_verdict_line(result.verdict, result.claim.says, result.reason, width))
+        console.print(verdict_line(result.verdict, result.claim.says, result.reason, width))
     if not record.plan.claims:
         for comparison in distinct(compare_all(record, record.plan.primary_metric)):
-            console.print(_comparison_line(record.plan, comparison, width))
+            console.print(comparison_line(record.plan, comparison, width))
     console.print(f"report  {_short(written.html)}")
 
 
@@ -219,26 +227,51 @@ def _plain_line(board: Board, event: Event) -> str | None:
     )
 
 
-def _verdict_line(verdict: str, says: str, reason: str, width: int) -> Text:
+def missing_line(plan: Plan, absent: Sequence[Absence], width: int) -> Text:
+    """Return which values are missing and why; beyond three reasons, how many there are."""
+    said = [
+        f"{plan.variant(one.variant).title} {name_replicates(one.replicates)}"
+        f"{''.join(f' {plan.metrics[name].symbol}' for name in one.metrics)} ({one.reason})"
+        for one in absent[:MOST_ABSENCES]
+    ]
+    rest = len(absent) - len(said)
+    more = f" and {rest} more, see the report" if rest else ""
+    return _line("–", "missing", "yellow", "verdicts rest on what is left", "; ".join(said) + more, width)
+
+
+def verdict_line(verdict: str, says: str, reason: str, width: int) -> Text:
     """Return one claim's answer; its numbers go to the next line where the first has no room for them."""
     sign, colour = SIGNS[verdict]
+    return _line(sign, verdict, colour, says, reason, width)
+
+
+def _line(sign: str, word: str, colour: str, says: str, reason: str, width: int) -> Text:
     line = Text()
-    line.append(f"{sign} {verdict:<13}", style=colour)
+    line.append(f"{sign} {word:<13}", style=colour)
     line.append(f" {says}")
     fits = len(line) + 3 + len(reason) <= width
     line.append(f"   {reason}" if fits else f"\n{'':16}{reason}", style="dim")
     return line
 
 
-def _comparison_line(plan: Plan, found: Comparison, width: int) -> Text:
+def comparison_line(plan: Plan, found: Comparison, width: int) -> Text:
     """Return the verdict on two variants in the primary metric, for a suite that claims nothing."""
     info = plan.metrics[found.metric]
     title = f"{plan.variant(found.of).title} against {plan.variant(found.versus).title}"
     if found.difference is None:
-        return _verdict_line(found.verdict, title, f"no {replicate_noun(plan.folds)} that both have", width)
+        return verdict_line(found.verdict, title, f"no {replicate_noun(plan.folds)} that both have", width)
     effect = f"{info.symbol} {format_effect(info, found.difference, found.low, found.high)}"
-    p = "" if found.p_adjusted is None else f", {format_p(found.p_adjusted)} (Holm)"
-    return _verdict_line(found.verdict, title, f"{effect}, {format_replicates(found.replicates)}{p}", width)
+    effect += _within(info, found)
+    judged = found.p_equivalence if found.verdict == "equivalent" else found.p_adjusted
+    p = "" if judged is None else f", {format_p(judged)} (Holm)"
+    return verdict_line(found.verdict, title, f"{effect}, {format_replicates(found.replicates)}{p}", width)
+
+
+def _within(info: MetricInfo, found: Comparison) -> str:
+    if found.verdict != "equivalent":
+        return ""
+    assert found.margin is not None, "nothing is equivalent without a margin"
+    return f", within ±{format_difference(info, found.margin, signed=False)}"
 
 
 def _screen(board: Board) -> Table:

@@ -11,11 +11,11 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from harness.analysis.values import replicates_of
-from harness.analysis.wording import format_duration, format_scale
+from harness.analysis.wording import counted, format_duration, format_scale
 from harness.api import Prepared, Validation
 from harness.cost.estimate import Estimate, TrialCost
-from harness.planning.difference import Change, PlanDifference
-from harness.reporting.names import count
+from harness.planning.difference import PlanDifference, format_setting
+from harness.terminal.console import plain_table
 
 if TYPE_CHECKING:
     from harness.preflight.facts import Facts
@@ -47,7 +47,8 @@ def headline(prepared: Prepared, seconds: float | None) -> str:
     plan, missing = prepared.plan, len(prepared.missing)
     stored = len(plan.trials) - missing
     parts = [
-        f"{count(len(plan.variants), 'variant')} x {format_scale(plan)} = {count(len(plan.trials), 'trial')}"
+        f"{counted(len(plan.variants), 'variant')} x {format_scale(plan)} = "
+        f"{counted(len(plan.trials), 'trial')}"
     ]
     shared = len(plan.variants) * len(replicates_of(plan)) - len(plan.trials)
     if shared:
@@ -146,12 +147,12 @@ def print_difference(found: PlanDifference, console: Console) -> None:
         f"  trials: {found.trials_shared} the same, {found.trials_new} new, {found.trials_gone} gone"
     )
     for name, change in found.general.items():
-        console.print(f"  {name}: {_from_to(change)}")
+        console.print(f"  {name}: {change}")
     told = [
         *(f"+ {name}" for name in found.added),
         *(f"- {name}" for name in found.removed),
         *(
-            f"~ {name}: {_listing(f'{path}: {_from_to(change)}' for path, change in changes.items())}"
+            f"~ {name}: {_listing(f'{path}: {change}' for path, change in changes.items())}"
             for name, changes in found.changed.items()
         ),
     ]
@@ -181,15 +182,6 @@ def print_validation(found: Sequence[Validation], console: Console) -> None:
             console.print(f"  note: {note}", style="dim")
 
 
-def plain_table() -> Table:
-    """Return a table without lines."""
-    return Table(box=None, pad_edge=True, padding=(0, 2), header_style="dim")
-
-
-def _from_to(change: Change) -> str:
-    return f"{_plain(change.before, 'nothing')} -> {_plain(change.after, 'nothing')}"
-
-
 def _listing(parts: Iterable[str]) -> str:
     """Return parts with commas, not too many of them."""
     told = list(parts)
@@ -197,5 +189,5 @@ def _listing(parts: Iterable[str]) -> str:
     return f"{', '.join(told[:MOST_PARTS])}{more}"
 
 
-def _plain(value: object, absent: str = "removed") -> str:
-    return absent if value is None else f"{value}"
+def _plain(value: object) -> str:
+    return "removed" if value is None else format_setting(value)

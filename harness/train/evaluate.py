@@ -35,6 +35,7 @@ class Evaluation:
                 "label": item.label,
                 "value": item.value,
                 "count": item.count,
+                "sd": item.sd,
             }
             for metric, items in self.values.items()
             for item in items

@@ -22,7 +22,7 @@ from harness.tasks.base import Batch, Samples, Task
 from harness.train.checkpoint import TrialState, load_weights, save_weights
 from harness.train.ema import moving_average
 from harness.train.evaluate import Evaluation, evaluate
-from harness.train.probe import peak_memory_bytes
+from harness.train.probe import measure_latency, peak_memory_bytes
 from harness.train.progress import Progress
 from harness.train.sampler import EpochBatches, steps_per_epoch, training_labels
 from harness.train.sink import Row, Sink
@@ -187,12 +187,16 @@ class Loop:
         validation_seconds = time.perf_counter() - started
         self._note_best(evaluation)
         self.sink.picture("prediction", epoch, self._picture())
+        following = self._next(progress)
         self.sink.report(
             epoch,
             metrics=[*self._training_rows(), *evaluation.rows(epoch, progress.step)],
-            costs=self._cost_rows(validation_seconds),
+            costs=[
+                *self._cost_rows(validation_seconds),
+                *(self._latency_rows() if following.finished else ()),
+            ],
         )
-        self.state.progress = self._next(progress)
+        self.state.progress = following
         self._save()
 
     def _next(self, progress: Progress) -> Progress:
@@ -255,6 +259,7 @@ class Loop:
                 "label": None,
                 "value": value / progress.samples,
                 "count": progress.samples,
+                "sd": None,  # the weights change from image to image
             }
             for name, value in progress.loss_sums.items()
         ]
@@ -269,6 +274,25 @@ class Loop:
         }
         return [
             {"epoch": progress.epoch, "name": name, "value": float(value)}
+            for name, value in values.items()
+            if value is not None
+        ]
+
+    def _latency_rows(self) -> list[Row]:
+        """Time the trained model on one image, as it is validated."""
+        device = self.accelerator.device
+        one = {name: tensor.to(device) for name, tensor in self.task.validation.batch([0]).items()}
+        self.evaluated.eval()
+
+        def forward() -> None:
+            with self.accelerator.autocast():
+                self.task.predict(self.evaluated, one)
+
+        latency = measure_latency(forward, device)
+        values = {"latency_seconds": latency.median, "latency_p95_seconds": latency.p95}
+        epoch = self.state.progress.epoch
+        return [
+            {"epoch": epoch, "name": name, "value": value}
             for name, value in values.items()
             if value is not None
         ]

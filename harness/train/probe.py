@@ -1,8 +1,10 @@
-"""What a model is and what a process takes: parameters, FLOPs, device, memory, pace."""
+"""What a model is and what a process takes: parameters, FLOPs, device, memory, pace, latency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 CLEAR_REFS = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 RESET_PEAK = "5"
+WARM_UP_PASSES = 3
+MOST_PASSES = 40
+PASSES_FOR_P95 = 20  # of fewer, the highest would be the 95th percentile
+LATENCY_SECONDS = 0.4  # no further pass is begun after them
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,43 @@ class Pace:
     """Upper quartile of them."""
     image_seconds: float
     """Of the validation of one image."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one forward pass takes, over some passes, in seconds."""
+
+    median: float
+    p95: float | None
+    """95th percentile; none where fewer than 20 passes fit in the time."""
+
+
+def measure_latency(forward: Callable[[], object], device: torch.device) -> Latency:
+    """Time a forward pass without gradients, after some that warm up.
+
+    At most 40 passes, none begun after 0.4 seconds but for the first two; a GPU is waited for.
+    torch's random state is as before.
+
+    Args:
+        forward: makes one pass.
+        device: that it computes on.
+    """
+    on_gpu = device.type == "cuda"
+    times: list[float] = []
+    deadline = time.perf_counter() + LATENCY_SECONDS
+    with torch.no_grad(), torch.random.fork_rng(devices=[device] if on_gpu else []):
+        while len(times) < WARM_UP_PASSES + MOST_PASSES:
+            started = time.perf_counter()
+            if len(times) > 1 and started > deadline:
+                break
+            forward()
+            if on_gpu:
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+    timed = times[min(WARM_UP_PASSES, len(times) - 1) :]
+    enough = len(timed) >= PASSES_FOR_P95
+    p95 = statistics.quantiles(timed, n=20, method="inclusive")[-1] if enough else None
+    return Latency(statistics.median(timed), p95)
 
 
 def count_parameters(model: torch.nn.Module) -> tuple[int, int]:

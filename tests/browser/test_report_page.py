@@ -136,14 +136,14 @@ def test_a_page_of_sixteen_variants_never_scrolls_sideways(tmp_path, crossed, wi
 def test_a_phone_gets_charts_drawn_for_it(tmp_path, report):
     seen = measure(tmp_path, report, 390)
     assert seen["wide_charts"] == 0
-    assert seen["narrow_charts"] == 10
+    assert seen["narrow_charts"] == 14
     assert min(seen["scales"]) >= 0.9
 
 
 def test_a_desk_gets_the_wide_charts(tmp_path, report):
     seen = measure(tmp_path, report, 1280)
     assert seen["narrow_charts"] == 0
-    assert seen["wide_charts"] == 10
+    assert seen["wide_charts"] == 14
     assert min(seen["scales"]) >= 0.9
 
 

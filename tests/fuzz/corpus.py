@@ -67,6 +67,14 @@ claims:
   - id: same
     says: Rate does not matter
     expect: {metric: ssim, of: lr_x0.1, versus: lr_x10, direction: equivalent, margin: 0.1}
+  - {id: bounded, says: x, expect: {metric: [psnr, ssim], of: lr_x10, at_least: 0.1, at_most: 90}}
+  - {id: reported, says: x, expect: {metric: parameters, of: lr_x10, reported: 12, tolerance: 5%}}
+  - {id: ordered, says: x, expect: {metric: ssim, ranked: [lr_x0.1, lr_x10], by: 0.1, label: [colour=red]}}
+  - {id: best, says: x, expect: {metric: psnr, best: lr_x10, among: [lr_x0.1, no_skips]}}
+  - {id: gain, says: x, expect: {metric: psnr, largest_gain: ssim}}
+  - {id: both, says: x, expect: {metric: psnr, interaction: [no_skips, lr_x0.1], together: lr_x10, direction: better}}
+  - {id: flat, says: x, expect: {metric: psnr, of: lr_x10, curve: plateaued, by_epoch: 1, tolerance: 0.1}}
+  - {id: dear, says: x, expect: {cost: train_seconds, of: lr_x10, versus: no_skips, direction: more, by: 1.3}}
 profiles:
   smoke: {seeds: 1, base.train.epochs: 1, 'base.loss."fuzz_parts:Power".exponent': 3}
   odd: {vary.0.use: depth, resources: {cpus: 2}, base.data.backgrounds.0: coloured}

@@ -19,7 +19,8 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from harness.config import MetricInfo
-from harness.grammar import Claim, Expectation, ReportOptions, Resources
+from harness.expectation import Difference
+from harness.grammar import Claim, ReportOptions, Resources
 from harness.plan import Plan, PlannedTrial, Variant
 from harness.store.read import RunRecord
 from harness.store.schema import ARTIFACT_FIELDS, COST_FIELDS, METRIC_FIELDS, TRIAL_FIELDS
@@ -366,9 +367,8 @@ class _Builder:
         for index, (name, (start, finals, seeds_apart, steps_apart)) in enumerate(TRUTH.items()):
             final = finals[step] + noise[0][index] * seeds_apart + noise[1][index] * steps_apart
             value = float(start + (final - start) * share)
-            self.metrics.append(
-                at | {"split": "validation", "metric": name, "label": None, "value": value, "count": 128}
-            )
+            row = {"split": "validation", "metric": name, "label": None, "value": value, "count": 128}
+            self.metrics.append(at | row | {"sd": 4 * seeds_apart})
             if self.shape.labels and name in ("delta_e", "ssim"):
                 self.labels(at, name, value)
         for index, (_, _, term) in enumerate(STEPS[: step + 1]):
@@ -388,7 +388,10 @@ class _Builder:
         self.metrics.append(
             at | {"split": "train", "metric": "loss", "label": None, "value": 0.5 / epoch, "count": 512}
         )
-        for name, value in (("train_seconds", 0.9 + 0.2 * step), ("validation_seconds", 0.2)):
+        costs = {"train_seconds": 0.9 + 0.2 * step, "validation_seconds": 0.2}
+        if epoch == self.shape.epochs:
+            costs["latency_seconds"] = float(4e-3 + 4e-4 * step + 2e-5 * noise[1][0])
+        for name, value in costs.items():
             self.costs.append(key | {"epoch": epoch, "name": name, "value": value})
 
     def labels(self, at: dict[str, Any], metric: str, value: float) -> None:
@@ -418,9 +421,9 @@ class _Builder:
 
 
 def _claims() -> tuple[Claim, ...]:
-    lab = Expectation(metric="delta_e", of="lab", versus="ssim", direction="better", by=1.0)
-    lpips = Expectation(metric="ssim", of="ssim", versus="lab", direction="better")
-    worse = Expectation(metric="delta_e", of="lab", versus="mse", direction="worse")
+    lab = Difference(metric="delta_e", of="lab", versus="ssim", direction="better", by=1.0)
+    lpips = Difference(metric="ssim", of="ssim", versus="lab", direction="better")
+    worse = Difference(metric="delta_e", of="lab", versus="mse", direction="worse")
     return (
         Claim(id="lab", says="the LAB loss is the largest single gain in colour fidelity", expect=lab),
         Claim(id="structure", says="SSIM alone keeps structure better than with LAB", expect=lpips),

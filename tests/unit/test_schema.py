@@ -92,6 +92,11 @@ def change(suite, path, value):
         ("vary", [{"use": "skips", "wiht": {}}], "$.vary[0]"),
         ("vary", [{"factor": "f", "levels": {"a": {"sett": {}}}}], "$.vary[0]"),
         ("claims", [{"id": "a", "says": "b"}], "$.claims[0]"),
+        ("claims.0.expect", {"metric": "delta_e", "of": "lab"}, "$.claims[0].expect"),
+        ("claims.0.expect", {"metric": "delta_e", "ranked": ["lab"]}, "$.claims[0].expect.ranked"),
+        ("claims.0.expect.by", -1, "$.claims[0].expect.by"),
+        ("claims.0.expect", {"cost": "speed", "of": "lab", "versus": "l1"}, "$.claims[0].expect.cost"),
+        ("claims.0.expect", {"metric": "psnr", "best": "lab", "curve": "plateaued"}, "$.claims[0].expect"),
         ("resources", {"cpu": 1}, "$.resources"),
     ],
 )
@@ -116,6 +121,16 @@ def test_a_mistake_is_marked_where_it_is(validator, suite, path, value, where):
         ("vary", [{"factor": "f", "path": "optimizer.lr", "values": [1e-3, 1e-4]}]),
         ("profiles", {"p": {"base.model.depth": 2, "anything": [1]}}),
         ("primary_metric", "my_metric"),
+        ("claims.0.expect", {"metric": ["delta_e", "psnr"], "best": "lab", "among": ["l1"], "by": 1}),
+        ("claims.0.expect", {"metric": "delta_e", "of": "lab", "at_least": 1, "at_most": 3}),
+        ("claims.0.expect", {"metric": "parameters", "of": "lab", "reported": 12, "tolerance": "5%"}),
+        ("claims.0.expect", {"metric": "delta_e", "largest_gain": "lab"}),
+        ("claims.0.expect", {"metric": "delta_e", "of": "lab", "curve": "improving", "by_epoch": 2}),
+        ("claims.0.expect", {"cost": "parameters", "of": "lab", "versus": "l1", "direction": "less"}),
+        (
+            "claims.0.expect",
+            {"metric": "psnr", "interaction": ["l1", "lab"], "together": "mse", "direction": "worse"},
+        ),
     ],
 )
 def test_what_the_harness_may_accept_is_not_marked(validator, suite, path, value):

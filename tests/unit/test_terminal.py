@@ -8,6 +8,7 @@ from harness.api import prepare
 from harness.execute.base import Ended, EpochDone, Started
 from harness.reporting.render import WrittenReport
 from harness.terminal.board import Board, conclude, showing
+from harness.terminal.console import plain_table, stdout
 from harness.testing.tiny import TINY
 from tests.support.synthetic_run import synthetic_record
 
@@ -111,8 +112,38 @@ def test_the_end_prints_a_line_a_claim_and_where_the_report_lies(tmp_path):
         assert claim.says in line
 
 
+def test_the_end_says_in_one_line_what_is_missing(tmp_path):
+    missing = (("mse", 4), ("lpips", 1), ("lpips", 3))
+    lines = concluded(synthetic_record(tmp_path, failed=(("lab", 2),), missing=missing))
+    (line,) = [line for line in lines if line.startswith("– missing")]
+    assert line.split("   ")[-1] == (
+        "MSE seed 4 (not run); + LPIPS seeds 1, 3 (not run); + LAB seed 2 (failed: NonFiniteLossError)"
+    )
+
+
+def test_the_end_of_a_whole_run_speaks_of_nothing_missing(tmp_path):
+    assert not any("missing" in line for line in concluded(synthetic_record(tmp_path)))
+
+
+def test_a_trial_that_was_interrupted_is_not_called_failed(tmp_path):
+    record = synthetic_record(tmp_path, running=(("lab", 2),))
+    record.trials["status"] = record.trials["status"].replace("running", "interrupted")
+    (line,) = [line for line in concluded(record) if line.startswith("✗ interrupted")]
+    assert "lab seed 2" in line
+
+
 def test_without_claims_the_end_prints_the_comparisons(tmp_path):
     *lines, _ = concluded(synthetic_record(tmp_path, claims=False))
     assert len(lines) == 5  # three steps of the chain, and two more against the reference
     assert all(" against " in line and "ΔE" in line and "5 seeds" in line for line in lines)
     assert any(line.startswith("✓ better") for line in lines)
+
+
+def test_a_title_is_printed_as_it_was_written(capsys):
+    console = stdout()
+    console.print(":smile: [bold]x[/bold]")
+    table = plain_table()
+    table.add_column("title")
+    table.add_row(":smile: [bold]x[/bold]")
+    console.print(table)
+    assert capsys.readouterr().out.count(":smile: [bold]x[/bold]") == 2

@@ -12,6 +12,7 @@ from harness.reporting.charts.sheet import (
     Drawing,
     Sheet,
     domain,
+    label_room,
     pixel_x,
     pixel_y,
     shorten_all,
@@ -56,8 +57,9 @@ def _curves(sheet: Sheet, chart: Curves, *, width: int, height: int) -> alt.Laye
     key = 0 if marks == [0] else KEY
     gutter = min(max((text_width(name) for name in names), default=0) + 22, width * 0.4) + key
     gap = TEXT + 2.5
-    inner_width, inner_height = width - 46 - gutter, max(height - 52, gap * len(names))
     low, high = domain([value for line in chart.lines for value in (*line.low, *line.high)])
+    left = label_room(low, high, percent=chart.percent)
+    inner_width, inner_height = width - left - gutter, max(height - 52, gap * len(names))
     last = max(line.epochs[-1] for line in chart.lines)
 
     def pixel(value: float) -> float:
@@ -120,7 +122,7 @@ def _curves(sheet: Sheet, chart: Curves, *, width: int, height: int) -> alt.Laye
         .properties(
             width=inner_width,
             height=inner_height,
-            padding={"left": 46, "right": gutter, "top": 8, "bottom": 44},
+            padding={"left": left, "right": gutter, "top": 8, "bottom": 44},
             autosize=alt.AutoSizeParams(type="none"),
         )
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from harness.reporting.charts.curves import draw_curves
 from harness.reporting.charts.forest import draw_forest
+from harness.reporting.charts.history import draw_history
+from harness.reporting.charts.interaction import draw_interaction
+from harness.reporting.charts.pareto import draw_pareto
 from harness.reporting.charts.sheet import Drawing
-from harness.reporting.model import Curves, Forest
+from harness.reporting.model import Curves, Forest, HistoryChart, Interaction, Scatter
 
-Chart = Forest | Curves
+Chart = Forest | Curves | Interaction | Scatter | HistoryChart
 
 
 def draw(chart: Chart) -> Drawing:
@@ -17,3 +20,9 @@ def draw(chart: Chart) -> Drawing:
             return draw_forest(chart)
         case Curves():
             return draw_curves(chart)
+        case Interaction():
+            return draw_interaction(chart)
+        case Scatter():
+            return draw_pareto(chart)
+        case HistoryChart():
+            return draw_history(chart)

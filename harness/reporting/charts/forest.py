@@ -136,7 +136,7 @@ def _scaffold(
         title,
         tickCount=6 if columns.width > 350 else 4,
         grid=len(lanes) == 1,
-        format="+%" if chart.percent else "+,f",
+        format=("+" if chart.signed else "") + ("%" if chart.percent else ",f"),
     )
     x = alt.X("x:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=axis)
     rows: list[dict[str, Any]] = [{"x": 0.0, "top": top, "bottom": bottom} for top, bottom in lanes]
@@ -153,7 +153,7 @@ def _scaffold(
 
 
 def _intervals(sheet: Sheet, rows: Sequence[tuple[ForestRow, float]]) -> list[alt.Chart]:
-    """A line from low to high and a dot: filled where judged better or worse, hollow otherwise."""
+    """A line from low to high and a dot: filled where a difference was found, hollow otherwise."""
     spans = [
         {"x": row.low, "x2": row.high, "at": at, "colour": STAND_IN[row.tone]}
         for row, at in rows
@@ -161,7 +161,7 @@ def _intervals(sheet: Sheet, rows: Sequence[tuple[ForestRow, float]]) -> list[al
     ]
     dots = [
         {"x": row.difference, "at": at, "colour": STAND_IN[row.tone]}
-        | {"inside": STAND_IN[row.tone] if row.tone in ("good", "bad") else STAND_IN["surface"]}
+        | {"inside": STAND_IN[row.tone] if row.tone in ("good", "bad", "ink") else STAND_IN["surface"]}
         for row, at in rows
     ]
     stroke = alt.Stroke("colour:N", scale=None)

@@ -8,6 +8,7 @@ role; a single step afterwards puts the real ones in: CSS variables for the page
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,6 +152,17 @@ def domain(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     air = 0.06 * (high - low) or max(abs(high), 1.0) * 0.1
     return low - air, high + air
+
+
+def label_room(low: float, high: float, *, percent: bool, ticks: int = 5) -> float:
+    """Return the pixels left of an axis that its labels take: 46, more where "100.00%" needs them.
+
+    Labels have the decimals that their step needs, as d3-format gives them.
+    """
+    step = math.floor(math.log10((high - low) / ticks))
+    decimals = max(0, -step - 2 * percent)
+    longest = max((f"{end:,.{decimals}{'%' if percent else 'f'}}" for end in (low, high)), key=len)
+    return max(46.0, text_width(longest, SMALL) + 10)
 
 
 def pixel_x(name: str) -> alt.X:

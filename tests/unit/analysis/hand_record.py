@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,7 +10,7 @@ from itertools import product
 import pandas as pd
 
 from harness.config import MetricInfo
-from harness.grammar import Claim, Expectation, ReportOptions, Resources
+from harness.grammar import Claim, ReportOptions, Resources
 from harness.plan import Plan, PlannedTrial, Variant
 
 DELTA_E = MetricInfo(
@@ -79,8 +80,12 @@ class HandRecord:
 
 def claim(metric: str, of: str, versus: str, direction: str, **rest: object) -> Claim:
     """A claim about two variants."""
-    expect = {"metric": metric, "of": of, "versus": versus, "direction": direction, **rest}
-    return Claim(id=f"{of}-{direction}-{versus}", says="a claim", expect=Expectation.model_validate(expect))
+    return claim_of(metric=metric, of=of, versus=versus, direction=direction, **rest)
+
+
+def claim_of(**expect: object) -> Claim:
+    """A claim of any form, as a suite would write what it expects."""
+    return Claim.model_validate_json(json.dumps({"id": "claimed", "says": "a claim", "expect": expect}))
 
 
 def build(
@@ -92,6 +97,7 @@ def build(
     claims: Sequence[Claim] = (),
     shared: Mapping[str, str] | None = None,
     train_seconds: Mapping[str, Values] | None = None,
+    costs: Mapping[str, Mapping[str, Values]] | None = None,
     chain: bool = True,
     folds: int | None = None,
 ) -> HandRecord:
@@ -101,14 +107,15 @@ def build(
     reading of the wrong epoch shows.  None leaves a value out.  `status` overrides "complete"
     for (variant, seed); "absent" leaves the trial's row out.  `shared` lets one variant use
     the trials of another.  Seeds are 10, 11, ...; with `folds` there are as many values of
-    every seed, and `status` overrides for (variant, seed, fold).
+    every seed, and `status` overrides for (variant, seed, fold).  `costs` are columns of the trials,
+    or rows of the costs, such as latency_seconds -> variant -> one value per seed.
     """
     status, shared = status or {}, shared or {}
     variants = list(next(iter(finals.values())))
     count = len(next(iter(next(iter(finals.values())).values())))
     seeds = range(10, 10 + count // (folds or 1))
     parts: Sequence[int | None] = [None] if folds is None else range(folds)
-    trials, rows = [], []
+    trials, rows, paid = [], [], []
     for index, (seed, fold) in enumerate(product(seeds, parts)):
         for name in variants:
             key = (name, seed) if fold is None else (name, seed, fold)
@@ -117,7 +124,13 @@ def build(
                 continue
             trial = trial_id(name, seed, fold)
             row = _trial(name, seed, state, (train_seconds or {}).get(name), index)
-            trials.append(row | {"trial_id": trial, "fold": fold})
+            given = {cost: values[name][index] for cost, values in (costs or {}).items()}
+            trials.append(row | {"trial_id": trial, "fold": fold} | {c: given[c] for c in given if c in row})
+            paid += [
+                {"trial_id": trial, "attempt": 1, "epoch": 2, "name": cost, "value": value}
+                for cost, value in given.items()
+                if cost not in row and value is not None
+            ]
             for recorded, by_variant in finals.items():
                 metric, _, label = recorded.partition("@")
                 value = by_variant[name][index]
@@ -130,11 +143,15 @@ def build(
         plan=_plan(variants, seeds, infos, margins or {}, claims, shared, chain, folds),
         trials=pd.DataFrame(trials),
         metrics=pd.DataFrame(rows),
-        costs=pd.DataFrame({"trial_id": [], "attempt": [], "epoch": [], "name": [], "value": []}),
+        costs=pd.DataFrame(paid, columns=["trial_id", "attempt", "epoch", "name", "value"]),
     )
 
 
-def curves(by_variant: Mapping[str, Sequence[Sequence[float]]], info: MetricInfo = DELTA_E) -> HandRecord:
+def curves(
+    by_variant: Mapping[str, Sequence[Sequence[float]]],
+    info: MetricInfo = DELTA_E,
+    claims: Sequence[Claim] = (),
+) -> HandRecord:
     """Build a record from whole validation curves: variant -> seed -> value at every epoch."""
     variants = list(by_variant)
     seeds = range(10, 10 + max(len(seen) for seen in by_variant.values()))
@@ -143,7 +160,7 @@ def curves(by_variant: Mapping[str, Sequence[Sequence[float]]], info: MetricInfo
         for seed, curve in zip(seeds, by_seed, strict=False):
             trials.append(_trial(name, seed, "complete", None, 0) | {"epochs_done": len(curve)})
             rows += [_row(name, seed, epoch, info.name, None, value) for epoch, value in enumerate(curve, 1)]
-    plan = _plan(variants, seeds, [info], {}, (), {}, True, None)
+    plan = _plan(variants, seeds, [info], {}, claims, {}, True, None)
     return HandRecord(plan, pd.DataFrame(trials), pd.DataFrame(rows), pd.DataFrame())
 
 
@@ -162,6 +179,9 @@ def _trial(name: str, seed: int, status: str, seconds: Values | None, index: int
         "error_class": "ValueError" if status == "failed" else None,
         "epochs_done": 2,
         "resumed_from": None,
+        "parameters": 1000,
+        "forward_flops": 50_000,
+        "peak_memory_bytes": None,
         "images_per_second": 1000.0 / (time or 1.0),
         "train_seconds": time,
         "wall_seconds": time,
@@ -182,6 +202,7 @@ def _row(name: str, seed: int, epoch: int, metric: str, label: str | None, value
         "label": label,
         "value": value,
         "count": 8,
+        "sd": 2.0,
     }
 
 

@@ -14,13 +14,16 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from harness.analysis.stats import (
+    benjamini_hochberg,
     beyond,
     detectable_effect,
     holm,
     mean_interval,
     paired_difference,
     paired_differences,
+    pooled_sd,
     power,
+    probability_above,
     seeds_needed,
     sign_flip_p,
     tost,
@@ -142,6 +145,11 @@ def test_seeds_needed_is_the_first_number_with_enough_power(dz: float) -> None:
     assert power(dz, n) >= 0.8 > power(dz, n - 1)
 
 
+def test_no_fewer_seeds_are_advised_than_are_judged() -> None:
+    assert power(50.0, 2) > 0.8, "two would do, were they judged"
+    assert seeds_needed(50.0) == 3
+
+
 def test_no_number_of_seeds_finds_nothing() -> None:
     assert seeds_needed(0.0) is None
     assert seeds_needed(1e-3) is None
@@ -202,6 +210,86 @@ def test_holm_is_that_of_statsmodels() -> None:
 
 def test_what_could_not_be_tested_still_counts_in_the_family() -> None:
     assert holm([0.02, None, None]) == [pytest.approx(0.06), None, None]
+    assert benjamini_hochberg([0.02, None, None]) == [pytest.approx(0.06), None, None]
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.9 times 4, 2, 4/3, 1: 0.04 each, never above what follows.
+    assert benjamini_hochberg([0.9, 0.01, 0.03, 0.02]) == pytest.approx([0.9, 0.04, 0.04, 0.04])
+    assert benjamini_hochberg([]) == []
+
+
+def test_benjamini_hochberg_is_that_of_statsmodels() -> None:
+    for seed in range(20):
+        p_values = np.random.default_rng(seed).beta(0.5, 2, 1 + seed)
+        expected = multipletests(p_values, method="fdr_bh")[1]
+        assert benjamini_hochberg(list(p_values)) == pytest.approx(expected, abs=1e-12)
+
+
+# --- published examples
+
+
+# Additional hours of sleep of ten patients under two drugs (Student 1908).
+SLEEP = (
+    np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]),
+    np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]),
+)
+# Heights of fifteen pairs of maize plants in inches, crossed and self-fertilised (Darwin 1876).
+CROSSED = [23.5, 12, 21, 22, 19.125, 21.5, 22.125, 20.375, 18.25, 21.625, 23.25, 21, 22.125, 23, 12]
+SELFED = [17.375, 20.375, 20, 20, 18.375, 18.625, 18.625, 15.25, 16.5, 18, 16.25, 18, 12.75, 15.5, 18]
+
+
+def test_the_sleep_data_of_student() -> None:
+    found = paired_difference(*SLEEP)
+    assert found.t == pytest.approx(-4.0621, abs=5e-5)
+    assert found.p == pytest.approx(0.002833, abs=5e-7)
+    assert (found.low, found.high) == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
+    assert found.mean == pytest.approx(-1.58)
+    assert found.probability == 0.05, "nine of ten slept less with the first drug, one the same"
+
+
+def test_the_maize_of_darwin_as_fisher_judged_it() -> None:
+    found = paired_difference(CROSSED, SELFED)
+    assert found.t == pytest.approx(2.148, abs=5e-4)
+    assert found.p == pytest.approx(0.0497, abs=5e-5)
+    # Fisher (1935, The Design of Experiments, section 21) counts 863 of 32,768 sums of 314 eighths or more.
+    assert found.p_exact == 2 * 863 / 32_768
+    assert found.probability == 13 / 15
+
+
+def test_the_fifteen_hypotheses_of_benjamini_and_hochberg() -> None:
+    # Table 1 and section 3.3 of the paper (1995): four are rejected at 5 %, of which Bonferroni finds three.
+    p_values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344]
+    p_values += [0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+    adjusted = benjamini_hochberg(p_values)
+    assert [p is not None and p < 0.05 for p in adjusted] == [True] * 4 + [False] * 11
+    assert [p is not None and p < 0.05 for p in holm(p_values)] == [True] * 3 + [False] * 12
+
+
+# --- effect sizes
+
+
+def test_the_pooled_spread_by_hand() -> None:
+    # Variances 4 and 16, so sqrt(10); means 4 and 8.
+    assert pooled_sd([2.0, 4.0, 6.0], [4.0, 8.0, 12.0]) == pytest.approx(math.sqrt(10))
+    assert paired_difference([2.0, 4.0, 6.0], [4.0, 9.0, 11.0]).d_pooled == pytest.approx(
+        -4 / math.sqrt((4 + 13) / 2)
+    )
+
+
+def test_a_spread_of_rounding_alone_gives_no_effect_size() -> None:
+    constant = np.full(5, 0.1) + np.array([0, 1, 0, -1, 0]) * 1e-17
+    found = paired_difference(constant, constant + 1)
+    assert (found.d_pooled, found.dz) == (None, None)
+
+
+def test_the_share_of_pairs_above_is_that_of_counting() -> None:
+    assert probability_above([1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 4.0, 3.0]) == (1 + 0.5 + 0 + 1) / 4
+    assert probability_above([0.1 + 0.2, 5.0], [0.3, 1.0]) == 0.75, "0.1 + 0.2 is 0.3 but for rounding"
+    rng = np.random.default_rng(8)
+    a, b = rng.normal(0.5, 1, 50), rng.normal(0, 1, 50)
+    assert probability_above(a, b) == sum(x > y for x, y in zip(a, b, strict=True)) / 50
+    assert probability_above(a, b) == pytest.approx(1 - probability_above(b, a))
 
 
 @pytest.mark.parametrize("margin", [0.3, 1.0, 3.0])

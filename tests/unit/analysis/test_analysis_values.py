@@ -6,15 +6,21 @@ import math
 
 import pandas as pd
 import pytest
-from hand_record import ACCURACY, DELTA_E, LPIPS_RAND, PSNR, build
+from hand_record import ACCURACY, DELTA_E, LPIPS_RAND, PSNR, HandRecord, build
 
+from harness.analysis.costs import cost_values
+from harness.analysis.dynamics import describe_dynamics
 from harness.analysis.values import (
+    Absence,
     Missing,
+    Replicate,
+    absences,
     by_label,
     final_values,
     missing,
     replicate_table,
     resolve_metric,
+    whole_trials,
 )
 from harness.errors import HarnessError
 
@@ -49,6 +55,58 @@ def test_only_complete_trials_count(status: str) -> None:
     assert list(found.loc[found["variant"] == "mse", "seed"]) == [10, 12]
     reason = {"failed": "failed: ValueError", "absent": "not run"}.get(status, status)
     assert missing(record) == [Missing("mse", 11, None, "mse-11", None, reason)]
+
+
+@pytest.mark.parametrize("status", ["pruned", "stopped by a rule to come"])
+def test_a_status_that_is_not_known_leaves_the_trial_out_and_is_named(status: str) -> None:
+    record = build({"delta_e": THREE}, status={("mse", 11): status})
+    assert list(final_values(record, "delta_e")["seed"]) == [10, 12, 10, 11, 12]
+    assert [item.reason for item in missing(record)] == [status]
+
+
+def planned_for(record: HandRecord, **train: int | None) -> HandRecord:
+    trials = [trial.model_copy(update={"spec": {"train": train}}) for trial in record.plan.trials]
+    record.plan = record.plan.model_copy(update={"trials": tuple(trials)})
+    return record
+
+
+def test_a_trial_cut_short_never_counts_as_whole() -> None:
+    record = planned_for(build({"delta_e": THREE}), epochs=10, early_stopping=None)
+    record.trials.loc[record.trials["trial_id"] != "lab-11", "epochs_done"] = 10
+    record.metrics.loc[record.metrics["trial_id"] != "lab-11", "epoch"] += 8
+    assert list(final_values(record, "delta_e")["trial_id"]) == [
+        "mse-10",
+        "mse-11",
+        "mse-12",
+        "lab-10",
+        "lab-12",
+    ]
+    assert missing(record) == [Missing("lab", 11, None, "lab-11", None, "cut short: 2 of 10 epochs")]
+    assert [trial for trial in whole_trials(record)["trial_id"] if "11" in trial] == ["mse-11"]
+    assert len(cost_values(record, "train_seconds")) == 5
+    (mse, lab) = describe_dynamics(record)
+    assert (mse.n, lab.n) == (3, 2)
+
+
+def test_a_trial_that_stopped_early_as_configured_is_whole() -> None:
+    record = planned_for(build({"delta_e": THREE}), epochs=10, early_stopping=3)
+    assert missing(record) == []
+    assert len(final_values(record, "delta_e")) == 6
+
+
+def test_what_is_missing_for_one_reason_stands_together() -> None:
+    finals = {
+        "delta_e": {"mse": [1.0, math.nan, 3.0, 4.0], "lab": [1.0, 2.0, 3.0, 4.0]},
+        "psnr": {"mse": [1.0, math.nan, 3.0, None], "lab": [None] * 4},
+    }
+    record = build(finals, infos=[DELTA_E, PSNR], status={("lab", 10): "lost", ("lab", 12): "lost"})
+    seeds = [Replicate(seed) for seed in (10, 11, 12, 13)]
+    assert absences(record) == [
+        Absence("mse", (seeds[1],), ("delta_e", "psnr"), "the value is nan"),
+        Absence("mse", (seeds[3],), ("psnr",), "no value at the last epoch"),
+        Absence("lab", (seeds[0], seeds[2]), (), "lost"),
+        Absence("lab", (seeds[1], seeds[3]), ("psnr",), "no value at the last epoch"),
+    ]
 
 
 def test_nothing_is_missing_from_a_whole_run() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_record import DELTA_E, LPIPS_RAND, SHARPNESS, HandRecord, build
+from hand_record import DELTA_E, LPIPS_RAND, PSNR, SHARPNESS, HandRecord, build
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -85,7 +85,9 @@ def test_equivalence_needs_a_margin_and_two_tests() -> None:
     p_ssim, _, _ = ttost_paired(np.array(SSIM), np.array(MSE), -1, 1)
     p_lab, _, _ = ttost_paired(np.array(LAB), np.array(MSE), -1, 1)
     assert found.verdict == "equivalent"
-    assert found.p_equivalence == pytest.approx(multipletests([p_ssim, p_lab], method="holm")[1][0], rel=1e-9)
+    assert found.p_equivalence == pytest.approx(
+        multipletests([p_ssim, p_lab], method="holm")[1][0], rel=1e-10
+    )
     assert one(build(FINALS, margins={"delta_e": 0.2}), "ssim", "mse").verdict == "inconclusive"
 
 
@@ -128,7 +130,7 @@ def test_a_failed_trial_leaves_its_pair_out_and_a_whole_missing_variant_is_shown
     assert (ssim.n, ssim.verdict, ssim.difference, ssim.p_exact) == (0, "described", None, None)
     kept = [0, 1, 3, 4]
     reference = scipy_stats.ttest_rel([LAB[i] for i in kept], [MSE[i] for i in kept]).pvalue
-    assert lab.p_adjusted == pytest.approx(2 * reference, rel=1e-9), "the failed comparison still counts"
+    assert lab.p_adjusted == pytest.approx(2 * reference, rel=1e-10), "the failed comparison still counts"
 
 
 def test_identical_differences_are_not_significant_below_six_seeds() -> None:
@@ -178,7 +180,7 @@ def test_nobody_is_unbeaten_where_nothing_is_judged() -> None:
     assert unbeaten(build(finals), "delta_e") == set()
 
 
-def test_all_pairs_are_one_family() -> None:
+def test_all_pairs_are_one_family_whose_false_discoveries_are_bounded() -> None:
     found = compare_pairs(build(FINALS), "delta_e")
     p_values = [
         scipy_stats.ttest_rel(MSE, SSIM).pvalue,
@@ -186,8 +188,82 @@ def test_all_pairs_are_one_family() -> None:
         scipy_stats.ttest_rel(SSIM, LAB).pvalue,
     ]
     assert [one.p_adjusted for one in found] == pytest.approx(
-        list(multipletests(p_values, method="holm")[1]), rel=1e-9
+        list(multipletests(p_values, method="fdr_bh")[1]), rel=1e-10
     )
+
+
+def test_equivalence_of_all_pairs_is_adjusted_like_their_differences() -> None:
+    found = compare_pairs(build(FINALS, margins={"delta_e": 1.0}), "delta_e")
+    p_values = [
+        ttost_paired(np.array(one), np.array(other), -1, 1)[0]
+        for one, other in ((MSE, SSIM), (MSE, LAB), (SSIM, LAB))
+    ]
+    expected = multipletests(p_values, method="fdr_bh")[1]
+    assert [one.p_equivalence for one in found] == pytest.approx(list(expected), rel=1e-10)
+
+
+# --- effect sizes
+
+
+def test_effect_sizes_are_those_of_their_formulas() -> None:
+    found = one(build(FINALS), "ssim", "mse")
+    difference = np.mean(SSIM) - np.mean(MSE)
+    assert found.dz == pytest.approx(difference / np.std(np.subtract(SSIM, MSE), ddof=1), rel=1e-10)
+    pooled = np.sqrt((np.var(SSIM, ddof=1) + np.var(MSE, ddof=1)) / 2)
+    assert found.d_pooled == pytest.approx(difference / pooled, rel=1e-10)
+    # Differences +0.2, -0.1, +0.1, +0.2, -0.2, and lower is better: two of five.
+    assert found.probability_better == pytest.approx(2 / 5)
+
+
+def test_the_share_of_better_pairs_follows_the_direction_of_the_metric() -> None:
+    record = build({"edge_sharpness": FINALS["delta_e"]}, infos=[SHARPNESS])
+    assert one(record, "ssim", "mse", "edge_sharpness").probability_better == pytest.approx(3 / 5)
+    assert one(record, "lab", "mse", "edge_sharpness").probability_better == 0.0
+
+
+def test_equal_pairs_count_half() -> None:
+    record = build({"delta_e": {"mse": MSE, "same": [None] * 5}}, shared={"same": "mse"})
+    found = one(record, "same", "mse")
+    assert (found.probability_better, found.d_pooled, found.dz) == (0.5, 0.0, None)
+
+
+# --- what is not there
+
+
+@pytest.mark.parametrize("status", ["pruned", "interrupted", "anything to come"])
+def test_a_trial_that_did_not_run_to_its_end_enters_no_verdict(status: str) -> None:
+    record = build(FINALS, status={("lab", 12): status})
+    found = one(record, "lab", "mse")
+    kept = [0, 1, 3, 4]
+    differences = np.subtract(LAB, MSE)[kept]
+    assert found.n == 4
+    assert found.difference == pytest.approx(differences.mean())
+
+
+def test_a_metric_that_one_variant_lacks_is_compared_for_the_others() -> None:
+    finals = {**FINALS, "psnr": {"mse": LAB, "ssim": [None] * 5, "lab": MSE}}
+    record = build(finals, infos=[DELTA_E, PSNR])
+    lab, ssim = one(record, "lab", "mse", "psnr"), one(record, "ssim", "mse", "psnr")
+    assert (ssim.n, ssim.verdict, ssim.difference, ssim.probability_better) == (0, "described", None, None)
+    reference = scipy_stats.ttest_rel(MSE, LAB).pvalue
+    assert lab.p_adjusted == pytest.approx(2 * reference, rel=1e-10), "the absent comparison still counts"
+    assert one(record, "ssim", "mse").n == 5, "other metrics are untouched"
+
+
+def test_values_that_are_not_numbers_leave_their_pairs_out() -> None:
+    finals = {"delta_e": {"mse": MSE, "lab": [LAB[0], float("nan"), *LAB[2:4], float("inf")]}}
+    found = one(build(finals), "lab", "mse")
+    assert [replicate.seed for replicate in found.replicates] == [10, 12, 13]
+    assert found.verdict == "better"
+
+
+def test_a_variant_with_one_seed_is_described_without_spread() -> None:
+    finals = {"delta_e": {"mse": MSE, "lab": [LAB[0], None, None, None, None]}}
+    found = one(build(finals), "lab", "mse")
+    assert (found.n, found.verdict, found.difference) == (1, "described", pytest.approx(LAB[0] - MSE[0]))
+    assert (found.low, found.p, found.dz, found.d_pooled, found.mde) == (None,) * 5
+    summary = summarise(build(finals), "delta_e")[1]
+    assert (summary.n, summary.mean, summary.sd, summary.low) == (1, LAB[0], None, None)
 
 
 def test_the_best_variant_is_ahead_of_all() -> None:
@@ -210,6 +286,17 @@ def test_one_lucky_seed_does_not_make_the_best_variant() -> None:
     assert found is not None
     assert (found.variant, found.judged, found.ahead_of_all) == ("mse", False, False)
     assert found.not_separable == ("ssim", "lucky")
+
+
+def test_easy_seeds_do_not_make_the_best_variant_of_one_that_is_beaten() -> None:
+    """On the seeds that both have, good is ahead by 1; its mean is worse, for the seeds that easy lacks."""
+    easy, good = [5.0, 5.1, 4.9, None, None], [4.0, 4.15, 3.95, 9.0, 9.2]
+    record = build({"delta_e": {"bad": [12.0, 12.1, 11.8, 16.0, 16.3], "easy": easy, "good": good}})
+    assert one(record, "good", "easy", kind="previous").verdict == "better"
+    found = best_variant(record)
+    assert found is not None
+    assert (found.variant, found.ahead_of_all, found.passed_over) == ("good", True, ("easy",))
+    assert found.variant in unbeaten(record, "delta_e")
 
 
 def test_there_is_no_best_variant_without_values() -> None:

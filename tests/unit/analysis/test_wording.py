@@ -78,6 +78,10 @@ def test_p_never_rounds_across_the_level(p: float, written: str) -> None:
     assert format_p(p) == written
 
 
+def test_p_never_rounds_across_the_level_that_decides() -> None:
+    assert (format_p(0.00996, 0.01), format_p(0.0101, 0.01)) == ("p = 0.00996", "p = 0.010")
+
+
 @pytest.mark.parametrize(
     ("seconds", "written"),
     [

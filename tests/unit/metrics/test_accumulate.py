@@ -27,7 +27,11 @@ def plain_means(values, labels):
     for kind, names in NAMES.items():
         expected += [(f"{kind}={name}", values[labels[kind] == i]) for i, name in enumerate(names)]
     defined = [(label, part[~np.isnan(part)].astype(np.float64)) for label, part in expected]
-    return [(label, part.mean(), part.size) for label, part in defined if part.size]
+    return [
+        (label, part.mean(), part.size, part.std(ddof=1) if part.size > 1 else None)
+        for label, part in defined
+        if part.size
+    ]
 
 
 def update(mean, data, indices):
@@ -39,9 +43,10 @@ def update(mean, data, indices):
 
 
 def assert_equal_means(got, expected):
-    assert [value.label for value in got] == [label for label, _, _ in expected]
-    assert [value.count for value in got] == [count for _, _, count in expected]
-    np.testing.assert_allclose([v.value for v in got], [mean for _, mean, _ in expected], rtol=1e-13)
+    assert [value.label for value in got] == [label for label, *_ in expected]
+    assert [value.count for value in got] == [count for _, _, count, _ in expected]
+    np.testing.assert_allclose([v.value for v in got], [mean for _, mean, _, _ in expected], rtol=1e-13)
+    np.testing.assert_allclose([v.sd for v in got], [sd for *_, sd in expected], rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -77,9 +82,9 @@ def test_known_values():
     mean.update(torch.tensor([1.0, 2.0, math.nan]), {"colour": torch.tensor([0, 0, 1])})
     mean.update(torch.tensor([6.0]), {"colour": torch.tensor([1])})
     assert mean.compute() == [
-        LabelledValue(None, 3.0, 3),
-        LabelledValue("colour=red", 1.5, 2),
-        LabelledValue("colour=blue", 6.0, 1),
+        LabelledValue(None, 3.0, 3, math.sqrt(7)),
+        LabelledValue("colour=red", 1.5, 2, math.sqrt(0.5)),
+        LabelledValue("colour=blue", 6.0, 1, None),
     ]
 
 
@@ -87,7 +92,31 @@ def test_sums_are_float64():
     mean = LabelledMean({})
     for _ in range(3000):  # a float32 sum would stand still, as 2^25 + 1 has no float32
         mean.update(torch.tensor([2.0**25, 1.0]), {})
-    assert mean.compute() == [LabelledValue(None, (2.0**25 + 1) / 2, 6000)]
+    ((_, value, count, _),) = mean.compute()
+    assert (value, count) == ((2.0**25 + 1) / 2, 6000)
+
+
+@pytest.mark.parametrize("size", [1, 50])
+def test_a_spread_far_from_zero_is_not_lost(size):
+    """1e8 + 0, 1, 2, 0, 1, 2 ...: in a sum of squares, 1e18, the squared spread would be below rounding."""
+    values = 1e8 + torch.arange(300, dtype=torch.float64) % 3
+    mean = LabelledMean({})
+    for part in values.split(size):
+        mean.update(part, {})
+    assert mean.compute()[0].sd == pytest.approx(math.sqrt(200 / 299), rel=1e-9)
+
+
+def test_an_infinite_value_leaves_no_spread():
+    mean = LabelledMean({})
+    mean.update(torch.tensor([1.0, math.inf]), {})
+    assert mean.compute() == [LabelledValue(None, math.inf, 2, None)]
+
+
+def test_values_that_are_all_the_same_have_no_spread_in_any_batches():
+    mean = LabelledMean({})
+    for part in torch.full((10,), 0.1).split(3):
+        mean.update(part, {})
+    assert mean.compute()[0].sd == pytest.approx(0.0, abs=1e-9)
 
 
 def test_nothing_defined_gives_no_values():
@@ -102,7 +131,7 @@ def test_reset_forgets():
     mean.update(torch.tensor([5.0]), {})
     mean.reset()
     mean.update(torch.tensor([1.0, 2.0]), {})
-    assert mean.compute() == [LabelledValue(None, 1.5, 2)]
+    assert mean.compute() == [LabelledValue(None, 1.5, 2, math.sqrt(0.5))]
 
 
 @pytest.mark.parametrize("index", [-1, 2])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harness.reporting.charts.curves import epoch_ticks
 from harness.reporting.charts.draw import draw
 from harness.reporting.charts.sheet import (
+    SMALL,
     STAND_IN,
     Palette,
     inline,
@@ -22,6 +23,7 @@ from harness.reporting.charts.sheet import (
     shorten_all,
     spread,
     standalone,
+    text_width,
 )
 from harness.reporting.model import Curves, Forest, ForestGroup, ForestRow, Line
 
@@ -174,6 +176,19 @@ def test_a_forest_whose_labels_have_no_room_names_the_variants_alone():
     drawing = draw(replace(whole, groups=(replace(group, rows=rows),)))
     for svg in (drawing.wide, drawing.narrow):
         assert {"a variant of two factors.", "one seed."} <= set(texts(svg))
+
+
+def test_the_longest_label_of_an_axis_has_room():
+    wanted = replace(curves([1.0]), percent=True)
+    narrow = tuple(
+        replace(line, mean=(0.9997,) * 5, low=(0.9978,) * 5, high=(1.0,) * 5) for line in wanted.lines
+    )
+    drawing = draw(replace(wanted, lines=narrow))
+    for svg in (drawing.wide, drawing.narrow):
+        assert "100.00%" in texts(svg)
+        left = re.search(r'stroke-miterlimit="10" transform="translate\(([\d.]+),8\)"', svg)
+        assert left is not None
+        assert float(left.group(1)) >= text_width("100.00%", SMALL) + 8
 
 
 def test_a_single_epoch_is_drawn():

@@ -58,7 +58,7 @@ def test_a_failed_trial_names_its_fold(view):
 
 def test_tables_count_folds(view):
     assert cells(view.comparison, "MSE")["Seeds x folds"].text == "14/15"
-    assert cells(view.effects.primary, "+ LPIPS vs MSE")["Seeds x folds"].text == "14"
+    assert cells(view.effects.primary, "+ LPIPS vs MSE")["Seeds x folds"].text == "14 of 15"
     assert cells(view.effects.primary, "+ SSIM vs + LPIPS")["Seeds x folds"].text == "15"
 
 
@@ -159,6 +159,6 @@ def test_sixteen_variants_are_told_apart_by_more_than_colour(tmp_path):
 
 
 def test_the_summary_counts_rivals_where_there_are_many(tmp_path):
-    record = synthetic_record(tmp_path, steps=4, depths=4, seeds=3, claims=False, samples=False, epochs=4)
+    record = synthetic_record(tmp_path, steps=4, depths=6, seeds=3, claims=False, samples=False, epochs=4)
     note = build_view(record).tiles[0].note
     assert note.startswith("not ahead of ") and note.endswith(" others")

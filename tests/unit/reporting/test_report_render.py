@@ -17,7 +17,8 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from harness.errors import HarnessError
-from harness.reporting.render import WrittenReport, markdown_text, write_report
+from harness.markdown import markdown_text
+from harness.reporting.render import WrittenReport, write_report
 from tests.support.synthetic_run import synthetic_record
 
 REPORTS = Path(__file__).parents[3] / "reports"
@@ -25,12 +26,16 @@ HOSTILE = "<script>alert(1)</script> | `x` [y](javascript:z) **b**"
 SECTIONS = [
     "answer",
     "effects",
+    "what-matters",
     "comparison",
+    "trade-offs",
+    "expected",
     "curves",
     "pictures",
     "variants",
     "labels",
     "failures",
+    "missing",
     "cost",
     "provenance",
 ]
@@ -156,7 +161,8 @@ def test_everything_is_in_the_page_without_its_script(html):
     said = " ".join(page.texts)
     assert "confirmed" in said
     assert "NonFiniteLossError: the loss became nan at step 96" in said
-    assert sum(tag == "svg" for tag, _ in page.tags) == 2 * (1 + 5 + 4)  # effects, metrics, loss terms
+    # effects, what matters, metrics, loss terms, costs that differ: latency, training time, CPU hours
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2 * (1 + 1 + 5 + 4 + 3)
 
 
 # --- the Markdown folder
@@ -167,12 +173,16 @@ def test_markdown_has_the_same_sections_in_the_same_order(markdown):
     assert heads == [
         "Answer",
         "Effects",
+        "What matters",
         "Comparison",
+        "Trade-offs",
+        "Expected and actual",
         "Learning curves",
         "Pictures by epoch",
         "Variants",
         "Parts of the data",
         "Failed trials",
+        "Missing values",
         "Cost",
         "Provenance",
     ]
@@ -215,6 +225,8 @@ def test_names_from_a_suite_are_text_in_markdown(markdown):
         ("1. first", r"1\. first"),
         ("# head", r"\# head"),
         ("a | b", r"a \| b"),
+        ("fixes #3", r"fixes \#3"),
+        ("@team", "@\u200bteam"),
         ("a\nb", "a b"),
         ("<b>", "&lt;b&gt;"),
         ("lab_l1", r"lab\_l1"),

@@ -260,7 +260,7 @@ def test_a_run_without_any_complete_trial_still_has_a_page(tmp_path):
     view = build_view(synthetic_record(tmp_path, running=tuple(ALL)))
     assert view.tiles[0].value == "–"
     assert view.effects.forest is None
-    assert view.variants[0].conclusion.text == "No complete trial: nothing to conclude."
+    assert view.variants[0].conclusion.text == "No value of ΔE from a whole trial: nothing to conclude."
     assert view.validation_curves[0].lines[0].epochs == (1, 2, 3)
 
 
@@ -275,7 +275,7 @@ def test_random_features_are_named(view):
 
 def test_provenance_marks_every_trial(view):
     facts = dict(view.provenance.facts)
-    assert facts["Commit"] == "3f2a91c0d5e6 (clean)"
+    assert facts["Commit"] == "3f2a91c0d5 (clean)"
     assert "torch 2.15.0" in facts["Versions"]
     assert facts["Determinism"] == "strict"
     assert sum(len(group.table.rows) for group in view.provenance.trials) == 20

@@ -1,10 +1,12 @@
-"""Files of older schemas, written here as they were, and the column that version 2 brought."""
+"""Files of older schemas, written here as they were, and the columns that versions 2 and 3 brought."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -79,6 +81,9 @@ RUN_1 = [
 ]
 
 
+ATTEMPT_2 = [*ATTEMPT_1[:6], ("fold", pa.int32()), *ATTEMPT_1[6:]]
+
+
 def write(path: Path, fields: list[tuple[str, pa.DataType]], row: dict[str, object], version: int) -> None:
     schema = pa.schema(fields, metadata={b"harness_schema": str(version)})
     path.parent.mkdir(parents=True)
@@ -93,7 +98,8 @@ def old_store(folder: Path, version: int = 1) -> Path:
     metric = {"epoch": 1, "step": 8, "split": "validation", "metric": "delta_e", "value": 7.5, "count": 4}
     attempt = {"run_id": "r1", "trial_id": trial.id, "attempt": 1, "variant": "mse", "seed": 3}
     attempt |= {"status": "complete", "epochs_done": 1, "metrics": [metric], "costs": [], "artifacts": []}
-    write(folder / "store" / "attempts" / trial.id / "0001.parquet", ATTEMPT_1, attempt, version)
+    fields = ATTEMPT_2 if version == 2 else ATTEMPT_1
+    write(folder / "store" / "attempts" / trial.id / "0001.parquet", fields, attempt, version)
     run = {"run_id": "r1", "plan": json.dumps(written), "reused": "{}", "notes": "[]", "versions": "{}"}
     write(folder / "store" / "runs" / "r1.parquet", RUN_1, run, version)
     return folder / "store"
@@ -108,8 +114,18 @@ def test_a_file_of_version_1_is_read_and_has_no_fold(tmp_path: Path) -> None:
     assert record.plan.folds is None
 
 
-def test_a_file_of_version_1_stays_as_it_was_written(tmp_path: Path) -> None:
-    store = old_store(tmp_path)
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_file_has_no_spread_over_images_and_keeps_its_rows(tmp_path: Path, version: int) -> None:
+    record = open_store(old_store(tmp_path, version)).run("r1")
+    (row,) = record.metrics.to_dict("records")
+    assert (row["metric"], row["value"], row["count"]) == ("delta_e", 7.5, 4)
+    assert pd.isna(row["sd"])
+    assert record.costs.empty
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_file_stays_as_it_was_written(tmp_path: Path, version: int) -> None:
+    store = old_store(tmp_path, version)
     before = {path: path.read_bytes() for path in store.rglob("*.parquet")}
     open_store(store).run("r1")
     assert {path: path.read_bytes() for path in store.rglob("*.parquet")} == before
@@ -132,16 +148,20 @@ def test_old_and_new_files_lie_side_by_side(tmp_path: Path) -> None:
         threads=1,
         gpus=0,
     )
-    create_store(store).write_attempt(task.new_record())
+    metric = {"epoch": 1, "step": 8, "split": "validation", "metric": "delta_e", "label": None}
+    record = replace(task.new_record(), metrics=[metric | {"value": 6.5, "count": 4, "sd": 0.5}])
+    create_store(store).write_attempt(record)
     answer = query_store("select trial_id = 'new' as new, seed, fold from trials order by new", store)
     assert answer.rows == [(False, 3, None), (True, 3, 4)]
+    answer = query_store("select trial_id = 'new' as new, value, sd from metrics order by new", store)
+    assert answer.rows == [(False, 7.5, None), (True, 6.5, 0.5)]
     (attempt,) = open_store(store).attempts_of("new")
     assert attempt.fold == 4
 
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
 def test_a_version_that_is_not_known_is_refused_by_name(tmp_path: Path, version: int) -> None:
-    with pytest.raises(StoreError, match=f"has store schema {version}, this harness reads 1 to 2"):
+    with pytest.raises(StoreError, match=f"has store schema {version}, this harness reads 1 to 3"):
         open_store(old_store(tmp_path, version)).run("r1")
 
 

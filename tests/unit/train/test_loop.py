@@ -1,5 +1,7 @@
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -7,6 +9,9 @@ from safetensors.torch import load_file
 from harness.errors import NonFiniteLossError, TrialError
 from harness.registry import registry
 from harness.tasks.colorization import Colorization
+from harness.train.evaluate import evaluate
+from harness.train.probe import Latency, measure_latency
+from harness.train.trial import prepare
 
 
 def final(sink, metric, split="validation"):
@@ -57,8 +62,112 @@ def test_what_a_model_is_stands_in_the_record(train, spec_of):
     assert sink.facts["forward_flops"] > 1e6
     assert (sink.facts["strategy"], sink.facts["world_size"], sink.facts["threads"]) == ("single", 1, 1)
     assert sink.facts["determinism"] == "strict"
-    names = {row["name"] for row in sink.costs}
-    assert names == {"train_seconds", "validation_seconds", "images_per_second", "peak_memory_bytes"}
+    names = {
+        row["name"] for row in sink.costs if row["name"] != "latency_p95_seconds"
+    }  # needs a quick machine
+    assert names == {
+        *("train_seconds", "validation_seconds", "images_per_second", "peak_memory_bytes"),
+        "latency_seconds",
+    }
+
+
+def test_the_trained_model_alone_is_timed(train, spec_of, monkeypatch):
+    monkeypatch.setattr("harness.train.probe.LATENCY_SECONDS", 60.0)
+    sink = train(spec_of("base.train.epochs=9", "base.train.early_stopping=1", "base.optimizer.lr=1e-12"))
+    found = {row["name"]: row for row in sink.costs if row["name"].startswith("latency")}
+    assert {row["epoch"] for row in found.values()} == {len(sink.curve("delta_e"))}
+    assert 0 < found["latency_seconds"]["value"] <= found["latency_p95_seconds"]["value"]
+    assert sum(row["name"].startswith("latency") for row in sink.costs) == 2
+
+
+def test_timing_changes_neither_values_nor_weights_nor_the_random_state(train, spec_of, monkeypatch):
+    spec = spec_of("base.train.ema=0.9")
+    timed, state = train(spec), torch.get_rng_state()
+    calls = []
+
+    def untimed(forward, device):
+        calls.append(device)
+        return Latency(1.0, None)
+
+    monkeypatch.setattr("harness.train.loop.measure_latency", untimed)
+    plain = train(spec)
+    assert calls == [torch.device("cpu")]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert plain.metrics == timed.metrics
+    expected, actual = load_file(plain.kept["last"][1]), load_file(timed.kept["last"][1])
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+
+
+def test_a_forward_pass_that_draws_is_timed_without_moving_the_generator():
+    before = torch.get_rng_state()
+    measure_latency(lambda: torch.rand(3), torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Return a function: seconds of each pass, by a clock of its own -> what was measured, passes made."""
+
+    def measure(seconds):
+        now, made = [0.0], []
+        monkeypatch.setattr("harness.train.probe.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+        def forward():
+            assert not torch.is_grad_enabled()
+            made.append(seconds(len(made)))
+            now[0] += made[-1]
+
+        return measure_latency(forward, torch.device("cpu")), len(made)
+
+    return measure
+
+
+def test_a_slow_forward_pass_is_timed_for_a_bounded_time_and_has_no_95th_percentile(passes):
+    found, made = passes(lambda index: 0.06 if index < 3 else 0.03)
+    assert found.median == pytest.approx(0.03)
+    assert found.p95 is None
+    assert made == 11  # 3 that take 0.18 s, and 8 begun before 0.4 s
+
+
+def test_a_very_slow_forward_pass_is_made_twice_and_the_second_counts(passes):
+    found, made = passes(lambda index: 5.0 - index)
+    assert (found.median, found.p95, made) == (4.0, None, 2)
+
+
+def test_a_fast_forward_pass_warms_up_and_has_a_95th_percentile(passes):
+    found, made = passes(lambda index: 0.05 if index < 3 else 0.001 if index % 10 else 0.002)
+    assert made == 43
+    assert found.median == pytest.approx(0.001)
+    assert found.p95 == pytest.approx(0.002)  # 4 of 40 take twice as long
+
+
+def test_the_spread_over_images_is_that_of_the_single_images(spec_of, cache):
+    spec = spec_of("base.data.validation_size=70")  # 64 and 6 in a batch
+    accelerator = prepare(spec, threads=1, on_cpu=True)
+    task = Colorization.create(spec, cache=cache, device=torch.device("cpu"))
+    rows = evaluate(task, task.model, accelerator).rows(1, 4)
+    batch = task.validation.batch(range(70))
+    task.model.eval()
+    with torch.no_grad():
+        prediction = task.predict(task.model, batch)
+        values = task.score(prediction, batch) | {"loss": task.loss(prediction, batch)[0]}
+    whole = {row["metric"]: row for row in rows if row["label"] is None}
+    for metric, by_image in values.items():
+        defined = by_image[~by_image.isnan()].double().numpy()
+        assert whole[metric]["count"] == len(defined)
+        assert whole[metric]["sd"] == pytest.approx(np.std(defined, ddof=1), rel=1e-4)
+    colour = next(row for row in rows if row["metric"] == "delta_e" and "colour=" in (row["label"] or ""))
+    name = colour["label"].removeprefix("colour=")
+    of_colour = values["delta_e"][batch["colour"] == list(task.label_names["colour"]).index(name)]
+    of_colour = of_colour[~of_colour.isnan()].double().numpy()
+    expected = pytest.approx(np.std(of_colour, ddof=1), rel=1e-4) if len(of_colour) > 1 else None
+    assert (colour["count"], colour["sd"]) == (len(of_colour), expected)
+
+
+def test_the_training_loss_has_no_spread(train, spec_of):
+    rows = train(spec_of()).metrics
+    assert {row["sd"] for row in rows if row["split"] == "train"} == {None}
+    assert all(row["sd"] > 0 for row in rows if row["metric"] == "delta_e" and row["label"] is None)
 
 
 def test_pictures_show_the_same_samples_in_every_epoch(train, spec_of):

@@ -1,0 +1,1 @@
+"""Baselines: stored runs that later runs are gated against, as small files for git."""

@@ -1,0 +1,1 @@
+"""The gate: has a run become worse than its baseline?"""
