@@ -40,7 +40,7 @@ from harness.reporting.model import (
 )
 from harness.reporting.names import Names, in_sentence, listing
 from harness.reporting.pairs import all_pairs
-from harness.reporting.verdicts import VERDICTS
+from harness.reporting.verdicts import VERDICTS, chart_note
 from harness.store.read import RunRecord
 
 
@@ -143,7 +143,7 @@ def _forest_row(names: Names, info: MetricInfo, found: Comparison) -> ForestRow:
         high=found.high,
         numbers=format_effect(info, found.difference, found.low, found.high),
         word=verdict.word,
-        note=note_of(info, found),
+        note=chart_note(note_of(info, found)),
         tone=verdict.tone,
     )
 

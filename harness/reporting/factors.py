@@ -48,7 +48,7 @@ from harness.reporting.model import (
     Verdict,
 )
 from harness.reporting.names import Names, in_sentence, listing
-from harness.reporting.verdicts import VERDICTS
+from harness.reporting.verdicts import VERDICTS, chart_note
 from harness.store.read import RunRecord
 
 MOST_ROWS = 16  # of a forest; the table has all effects
@@ -150,7 +150,7 @@ def _forest_row(info: MetricInfo, found: Factorial, effect: Effect) -> ForestRow
         high=effect.high,
         numbers=format_effect(info, effect.estimate, effect.low, effect.high),
         word=verdict.word,
-        note=_note(info, found, effect),
+        note=chart_note(_note(info, found, effect)),
         tone=verdict.tone,
     )
 

@@ -13,3 +13,8 @@ VERDICTS = {
     "confirmed": Verdict("✓", "confirmed", "good"),
     "refuted": Verdict("✕", "refuted", "bad"),
 }
+
+
+def chart_note(note: str) -> str:
+    """Return what stands under a verdict in a chart, where a table has room for more words."""
+    return note.replace("margin ", "±", 1)

@@ -43,7 +43,7 @@ class _Columns:
 
 def _forest_wide(sheet: Sheet, chart: Forest) -> alt.LayerChart:
     """Label, interval, numbers and verdict side by side."""
-    columns = _Columns(width=384, left=206, right=290, row=40, heading=28)
+    columns = _Columns(width=370, left=206, right=304, row=40, heading=28)
     placed, bottom = _rows(chart, columns)
     numbers, verdict = columns.width + 18, columns.width + 172
     layers = [
