@@ -6,17 +6,20 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import catalog
+from harness.allotment import Allotment, Machine, allot, on_gpu, this_machine
 from harness.cost.estimate import Estimate, estimate
 from harness.cost.spending import apply_budget
+from harness.data.cache import cache_folder
 from harness.errors import HarnessError, SuiteError
 from harness.execute.driver import Assessment, Outcome, assess, run_plan
 from harness.plan import Plan, PlannedTrial
 from harness.planning.build import PlannedSuite, plan_suite
-from harness.provenance import available_cpus
+from harness.store.files import Files
 from harness.store.read import DEFAULT_STORE, RunRecord, StoreReader, open_store
 from harness.store.write import create_store
 from harness.suite import load_suite
@@ -40,10 +43,11 @@ class Prepared:
     """A plan, and what a store already holds of it."""
 
     planned: PlannedSuite
-    store: Path
+    store: str
+    """Address of the store."""
     assessment: Assessment
-    cpus: int
-    """CPUs that the run may use."""
+    machine: Machine
+    """What the run may use."""
     preflight: Preflight | None = None
     """What the preflight found; none where it was left out."""
 
@@ -59,8 +63,8 @@ class Prepared:
 
     @property
     def slots(self) -> int:
-        """How many trials run at once, as far as CPUs go."""
-        return max(1, self.cpus // self.plan.resources.cpus)
+        """How many trials run at once."""
+        return self.expected.slots
 
     @property
     def facts(self) -> Mapping[str, Facts]:
@@ -112,6 +116,16 @@ class Prepared:
         noted = plan.model_copy(update={"notes": (*plan.notes, *notes)})
         return replace(self, planned=replace(self.planned, plan=noted))
 
+    @cached_property
+    def expected(self) -> Estimate:
+        """What the missing trials take, as far as it is known without timing anything now."""
+        return self.estimate(timing_seconds=0.0)
+
+    def allotments(self, machine: Machine) -> dict[str, Allotment]:
+        """Return what each missing trial is to occupy on a machine, by its id."""
+        resources, memory = self.plan.resources, self.expected.memory
+        return {trial.id: allot(resources, trial.spec, machine, memory[trial.id]) for trial in self.missing}
+
     def estimate(self, *, timing_seconds: float = TIMING_SECONDS) -> Estimate:
         """Return what the missing trials take.
 
@@ -122,7 +136,7 @@ class Prepared:
         return estimate(
             self.plan,
             self.missing,
-            slots=self.slots,
+            machine=self.machine,
             store=StoreReader(self.store),
             facts=self.facts,
             timing_seconds=timing_seconds,
@@ -151,6 +165,8 @@ def prepare(
     only: Sequence[str] = (),
     store: Path | str = DEFAULT_STORE,
     cpus: int | None = None,
+    machine: Machine | None = None,
+    prune: str | None = None,
     fresh: bool = False,
     skip_broken: bool = False,
 ) -> Prepared:
@@ -162,20 +178,26 @@ def prepare(
         overrides: texts PATH=VALUE, such as "base.train.epochs=2".
         seeds: number of seeds, in place of the suite's.
         only: texts FACTOR=LEVEL; these levels and the reference are kept.
-        store: folder that results are kept in.
-        cpus: CPUs to use; all that this process may use when none.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
+        cpus: CPUs of this machine to use; all that this process may use when none.
+        machine: what to plan for, such as a cluster; this machine when none.
+        prune: scheduler that ends trials early, in place of the suite's: `asha` or `median`.
         fresh: whether trials run again that the store holds.
         skip_broken: leave out variants whose configuration is wrong, with a note, in place of refusing.
 
     Raises:
         HarnessError: everything that is wrong with the suite.
     """
+    if prune is not None:
+        overrides = [*overrides, f"pruning.scheduler={prune}"]
     planned = plan_suite(
         suite, profile=profile, overrides=overrides, seeds=seeds, only=only, skip_broken=skip_broken
     )
-    root = Path(store).expanduser().resolve()
-    assessment = assess(planned.plan, StoreReader(root), fresh=fresh)
-    return Prepared(planned, root, assessment, cpus or available_cpus())
+    reader = StoreReader(store)
+    machine = machine or this_machine(cpus)
+    gpus = float(on_gpu(planned.plan.resources, machine))
+    assessment = assess(planned.plan, reader, fresh=fresh, gpus=gpus)
+    return Prepared(planned, reader.address, assessment, machine)
 
 
 @dataclass(frozen=True)
@@ -240,6 +262,7 @@ def execute(
     *,
     executor: str = "ray",
     address: str | None = None,
+    workers: Executor | None = None,
     listener: Listener = lambda event: None,
 ) -> Outcome:
     """Run what is missing, and return how that ended.
@@ -248,6 +271,7 @@ def execute(
         prepared: what to run, and where to keep it.
         executor: `ray` or `local`.
         address: of a running Ray cluster; none starts Ray on this machine.
+        workers: an executor that is there already, from `connect`; it is closed in the end.
         listener: told of what happens, in this thread.
 
     Raises:
@@ -255,11 +279,16 @@ def execute(
     """
     if executor not in EXECUTORS:
         raise HarnessError(f"no executor '{executor}'; known are {' and '.join(EXECUTORS)}")
+    if prepared.plan.pruning is not None and executor != "ray":
+        raise HarnessError("pruning needs Ray: use --executor ray, or --set pruning=null for whole trials")
     writer = create_store(prepared.store)
     cache = cache_folder()
     _require_folder(cache)
-    workers = _executor(executor, address, prepared.cpus) if prepared.missing else None
+    if workers is None and prepared.missing:
+        workers = _executor(executor, address, prepared.machine.cpus)
     try:
+        if workers is not None:
+            workers.fit_out(prepared.plan, writer, fresh=prepared.assessment.fresh)
         return run_plan(
             prepared.plan,
             writer,
@@ -267,17 +296,30 @@ def execute(
             assessment=prepared.assessment,
             listener=listener,
             cache=cache,
+            allotments=prepared.allotments(workers.machine) if workers is not None else {},
+            durations=prepared.expected.lengths,
         )
     finally:
         if workers is not None:
             workers.close()
 
 
+def connect(address: str | None, *, executor: str = "ray") -> Executor | None:
+    """Return an executor on a running Ray cluster, whose `machine` can be planned for; none without address.
+
+    Raises:
+        HarnessError: nobody answers there, or refuses.
+    """
+    return _executor(executor, address, 0) if address is not None else None
+
+
 def run(suite: Path | str, *, executor: str = "ray", address: str | None = None, **options: Any) -> Outcome:
     """Plan a suite, check it and run what is missing; `options` are those of `prepare`."""
     skip_broken = bool(options.get("skip_broken"))
+    if (workers := connect(address, executor=executor)) is not None:
+        options["machine"] = workers.machine
     ready = prepare(suite, **options).checked(skip_broken=skip_broken).within_budget()
-    return execute(ready, executor=executor, address=address)
+    return execute(ready, executor=executor, address=address, workers=workers)
 
 
 def other_plan(text: str, *, profile: str | None = None, store: Path | str = DEFAULT_STORE) -> Plan:
@@ -286,7 +328,7 @@ def other_plan(text: str, *, profile: str | None = None, store: Path | str = DEF
     Args:
         text: a suite's file or name, a file of `harness plan --json`, or a run's id, prefix or `latest`.
         profile: taken for a suite that has a profile of this name.
-        store: folder that runs are looked up in.
+        store: folder or address that runs are looked up in.
 
     Raises:
         HarnessError: it is none of these, or something is wrong with it.
@@ -328,25 +370,36 @@ def report(
 
     Args:
         run_id: a run's id, a unique prefix, or `latest`.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
         template: name of a template, in place of the suite's.
         out: folder to write to, in place of the store's.
 
     Raises:
-        HarnessError: no such store, run or template.
+        HarnessError: no such store, run or template; a store whose links lead the report elsewhere.
     """
     from harness.reporting.render import write_report
 
     reader = open_store(store)
     record = reader.run(run_id)
-    folder = out or reader.report_folder(record.run["run_id"])
-    return write_report(
+    there = reader.report_folder(record.run["run_id"])
+    folder = out or _readable_folder(reader.files, there)
+    written = write_report(
         record,
         folder,
         template=template,
         search_path=catalog.search_path("reports"),
         history=_history_until(reader, record),
     )
+    if out is None and not reader.files.is_local:
+        reader.files.upload(folder, there)
+    return written
+
+
+def _readable_folder(files: Files, folder: str) -> Path:
+    """Return where people can open a report: in the store, or here where the store is elsewhere."""
+    if files.is_local:
+        return files.local_folder(folder)
+    return Path(f"report-{folder.rpartition('/')[2]}").resolve()
 
 
 def _history_until(reader: StoreReader, record: RunRecord) -> History:
@@ -363,12 +416,6 @@ def _history_until(reader: StoreReader, record: RunRecord) -> History:
         accepted=read_accepted(catalog.baselines_folder(None)),
         most=MOST_FOR_REPORT,
     )
-
-
-def cache_folder() -> Path:
-    """Return the folder that generated data is kept in: below HARNESS_CACHE, else the user's cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "ablation-harness"
-    return Path(os.environ.get("HARNESS_CACHE", default)).expanduser().resolve() / "data"
 
 
 def _require_folder(cache: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from harness.errors import HarnessError, did_you_mean
 
-Kind = Literal["suites", "ablations", "reports"]
+Kind = Literal["suites", "ablations", "reports", "cluster"]
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
 """What may be part of a file name and of a command line."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
 
 from harness import __version__
-from harness.commands import compare, content, gate, history, results, study
-from harness.commands.options import EXIT_BAD_INPUT
+from harness.commands import cluster, compare, content, gate, history, results, study
+from harness.commands.options import EXIT_BAD_INPUT, EXIT_FAILED
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(gate.baseline, name="baseline")
+app.add_typer(cluster.cluster, name="cluster")
 
 
 @app.callback(invoke_without_command=True)
@@ -62,8 +64,13 @@ def main() -> None:
         if (error.name or "").startswith("harness"):
             raise
         _fail(f"{error}; `harness doctor` tells what this installation lacks", EXIT_BAD_INPUT)
+    except Exception:  # a mistake of ours, told like Python does, without the secrets in its values
+        _fail(traceback.format_exc().rstrip(), EXIT_FAILED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    from harness.redact import redact
+    from harness.visible import visible
+
+    print(visible(redact(message)), file=sys.stderr)
     sys.exit(code)

@@ -132,6 +132,25 @@ class TrainConfig(Frozen):
     """`strict` raises on an operation that does not repeat, `warn` names it, `off` asks for none."""
 
 
+StrategyName = Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]
+ZERO: tuple[StrategyName, ...] = ("zero1", "zero2", "zero3")
+SHARDED: tuple[StrategyName, ...] = ("fsdp", "zero3")
+"""Strategies under which no process holds the whole weights between steps."""
+
+
+class StrategyConfig(Frozen):
+    """How one trial spreads over processes."""
+
+    name: StrategyName = "single"
+    """`single`: one process. `ddp`: whole copies (DistributedDataParallel of torch). `fsdp`: weights,
+    gradients and optimizer state in parts (`fully_shard` of torch). `zero1`, `zero2`, `zero3`: the
+    optimizer state in parts, then the gradients too, then the weights too (DeepSpeed)."""
+    processes: int = Field(default=1, ge=1, le=10_000)
+    """Processes of one trial; on GPUs each has its own."""
+    offload: Literal["none", "cpu"] = "none"
+    """`cpu` keeps the optimizer state, and with `zero3` the weights, in main memory; for ZeRO alone."""
+
+
 class TrialSpec(Frozen):
     """Everything that changes the results of one trial, and nothing that does not."""
 
@@ -152,9 +171,12 @@ class TrialSpec(Frozen):
     """Metrics that the suite adds to those of the task."""
     plugins: dict[str, str] = Field(default_factory=dict)
     """`module:Name` of every component that is not the harness's own -> hash of its sources."""
-    strategy: Literal["single"] = "single"
+    strategy: StrategyName = "single"
     """How a trial spreads over processes."""
     world_size: int = Field(default=1, ge=1)
+    """Processes that it asks for; it may train in fewer, with the same effective batch."""
+    offload: Literal["none", "cpu"] = Field(default="none", exclude_if=lambda value: value == "none")
+    """Where ZeRO keeps the optimizer state, as in `StrategyConfig`; left out of the identity where `none`."""
     seed: int = Field(ge=0)
     folds: int | None = Field(default=None, ge=2)
     """Parts that the training split is cut into for cross-validation; none trains on all of it and

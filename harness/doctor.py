@@ -24,7 +24,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from harness.allotment import this_machine
+from harness.errors import StoreError
 from harness.provenance import available_cpus
+from harness.store.files import open_files
 
 State = Literal["ok", "warn", "fail"]
 DISTRIBUTION = "ablation-harness"
@@ -84,18 +87,18 @@ class Probe:
     error: str = ""
 
 
-def examine(*, store: Path, cache: Path, deep: bool = False) -> list[Finding]:
+def examine(*, store: Path | str, cache: Path, deep: bool = False) -> list[Finding]:
     """Look at everything that a run relies on; changes nothing.
 
     Args:
-        store: folder of results; need not exist.
+        store: folder or address of results; need not exist.
         cache: folder of generated data; need not exist.
         deep: also start Ray, which takes some 20 s.
     """
     with ThreadPoolExecutor() as pool:  # both take seconds, and wait for other processes
         torch, ray = pool.submit(probe, TORCH), pool.submit(probe, RAY)
         findings = [_python(), *_versions(), *_compilers(), *_hub()]
-        findings += [_folder("store", store), _folder("cache", cache), *_shared_memory(), _threads()]
+        findings += [_store(store), _folder("cache", cache), *_shared_memory(), _threads()]
         findings[1:1] = [*_torch(torch.result()), *_ray(ray.result())]
     if deep:
         findings.append(_ray_starts(probe(RAY_STARTS, seconds=DEEP_SECONDS)))
@@ -152,8 +155,7 @@ def _torch(probed: Probe) -> Iterator[Finding]:
         return
     yield Finding("torch imports", "ok", f"{told['version']}, built for {told['built_for'] or 'CPU'}")
     if told["gpus"]:
-        memory = ", ".join(f"{name} {bytes_ / 2**30:.0f} GiB" for name, bytes_ in told["gpus"])
-        yield Finding("GPUs", "ok", memory)
+        yield _gpus(told["gpus"])
     elif _has_nvidia_device():
         yield Finding(
             "GPUs",
@@ -165,6 +167,15 @@ def _torch(probed: Probe) -> Iterator[Finding]:
         yield Finding("GPUs", "ok", "none; trials run on the CPU")
     yield _nccl(told)
     yield from _perceptual_weights(told["weights"])
+
+
+def _gpus(seen: Sequence[tuple[str, int]]) -> Finding:
+    """Return the GPUs that torch sees, and whether trials are placed on them, which goes by `nvidia-smi`."""
+    memory = ", ".join(f"{name} {bytes_ / 2**30:.0f} GiB" for name, bytes_ in seen)
+    if this_machine().gpus:
+        return Finding("GPUs", "ok", memory)
+    way_out = "put nvidia-smi on the PATH; without it trials run on the CPU"
+    return Finding("GPUs", "warn", f"{memory}; nvidia-smi tells of none", way_out)
 
 
 def _nccl(told: dict[str, Any]) -> Finding:
@@ -253,6 +264,18 @@ def _hub() -> Iterator[Finding]:
         # An address may hold a password.
         through = f" through {re.sub(r'//[^@/]*@', '//', proxy)}" if proxy else ""
         yield Finding("hub", "ok", f"{endpoint}{through}; asked by `harness weights --fetch` alone")
+
+
+def _store(store: Path | str) -> Finding:
+    """Return whether the folder of a store can be written, or its bucket be listed."""
+    try:
+        files = open_files(store)
+        if files.is_local:
+            return _folder("store", Path(files.address))
+        files.names("runs")
+    except StoreError as error:
+        return Finding("store", "fail", str(error), "check the address, the credentials and the endpoint")
+    return Finding("store", "ok", f"{files.address}, can be listed")
 
 
 def _folder(name: str, folder: Path) -> Finding:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.errors import HarnessError, Position, Problem, SuiteError
+from harness.visible import is_text
 
 LARGEST = 200_000  # values in one file, aliases expanded
 DEEPEST = 64  # levels of nesting
@@ -32,8 +32,6 @@ DATE_TAG = "tag:yaml.org,2002:timestamp"  # YAML 1.2 has no dates: what looks li
 PART = r"""(?:'([^']+)'|"([^"]+)"|([^.'"]+))"""
 PATH_PARTS = re.compile(PART)
 PATH = re.compile(rf"{PART}(?:\.{PART})*")
-
-DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # overrides, isolates
 
 Path_ = tuple[str | int, ...]
 
@@ -316,15 +314,6 @@ class _Reader:
 
     def at(self, node: Node) -> Position:
         return Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-def is_text(value: str) -> bool:
-    """Tell whether a text has no control characters, no halves of surrogate pairs, and nothing that
-    turns the direction of what follows it: such a text can be shown, and reads as it is."""
-    return all(
-        sign in "\n\t" or (unicodedata.category(sign) not in ("Cc", "Cs") and sign not in DIRECTIONS)
-        for sign in value
-    )
 
 
 def shown(text: str) -> str:

@@ -26,7 +26,7 @@ def verdicts(run_id: str = "latest", *, store: Path | str = DEFAULT_STORE) -> di
 
     Args:
         run_id: a run's id, a unique prefix, or `latest`.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
 
     Raises:
         HarnessError: no such store or run.
@@ -52,7 +52,7 @@ def compare(
         a: what `harness.tracking.selection` understands: a run, `latest`, a git revision, a store or a
             variant.
         b: the same, of the later side.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
         suite: suite whose runs `latest` and revisions mean; any when none.
         profile: profile whose runs they mean; any when none.
         metrics: names of metrics; without any `every` decides.
@@ -65,7 +65,7 @@ def compare(
     from harness.tracking.revisions import history_between
     from harness.tracking.selection import Scope, select_pair
 
-    scope = Scope(Path(store), suite, profile, Path.cwd())
+    scope = Scope(store, suite, profile, Path.cwd())
     first, second = select_pair(a, b, scope)
     commits = [side.record.run["git_commit"] for side in (first, second)]
     return compare_runs(
@@ -97,7 +97,7 @@ def history(
         variants: names; all of the latest run when none.
         suite: its name; that of the latest run when none.
         profile: its name; that of the latest run when none.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
         baselines: folder of accepted changes; HARNESS_BASELINES or `baselines` when none.
         at_least: smallest change that counts, in the unit in which the metric is stored, for a measured
             cost as a share of it; the margin of the suite when none, else one standard deviation.
@@ -147,7 +147,7 @@ def accept_change(
         variants: names; all when none.
         suite: its name; that of the latest run when none.
         profile: its name; that of the latest run when none.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
         baselines: folder of the file; HARNESS_BASELINES or `baselines` when none.
 
     Raises:
@@ -201,7 +201,7 @@ def set_baseline(
     Args:
         name: of the baseline.
         runs: ids, unique prefixes or `latest`, the oldest first.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
         baselines: folder of the baselines' files; by default that of HARNESS_BASELINES, else `baselines`.
         keep: runs that are kept; the oldest go.
 
@@ -261,7 +261,7 @@ def gate(
     Args:
         run_id: a run's id, a unique prefix, or `latest`.
         against: name of the baseline.
-        store: folder that results are kept in.
+        store: folder or address, such as s3://bucket/folder, that results are kept in.
         baselines: folder of the baselines' files; by default that of HARNESS_BASELINES, else `baselines`.
         metrics: gated metrics; the baseline's primary one by default.
         variants: gated variants; all of the baseline by default.

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -25,6 +27,8 @@ from harness.config import Frozen
 from harness.document import LARGEST_INTEGER, Path_, split_path
 from harness.errors import HarnessError, did_you_mean
 from harness.expectation import Expectation
+from harness.failures import FailureRules
+from harness.pruning import Pruning
 
 NAME = f"^{catalog.NAME}$"
 FACTOR_NAME = f"^{catalog.NAME.replace('.', '')}$"  # a dot joins it to a part of a factorial
@@ -257,13 +261,60 @@ class Exclusion(Frozen):
     """Why they are left out; the plan and the report say it."""
 
 
+def _at_least_one(amount: ByteSize) -> ByteSize:
+    if amount < 1:
+        raise ValueError("expected at least one byte")
+    return amount
+
+
+Bytes = Annotated[
+    ByteSize,
+    AfterValidator(_at_least_one),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": r"^\s*(\d*\.?\d+)\s*(\w+)?$"},
+            ]
+        }
+    ),
+]
+"""A number of bytes, or a text such as "8 GiB" (2^30 bytes each) or "8 GB" (10^9)."""
+
+
 class Resources(Frozen):
-    """What one trial occupies while it runs; not part of its identity."""
+    """What each process of a trial occupies while it runs; not part of the trial's identity."""
 
     cpus: int = Field(default=1, ge=1)
     """CPUs, and threads that it computes with."""
-    gpus: float = Field(default=0.0, ge=0)
-    """GPUs; a fraction shares one (bookkeeping only, memory is not isolated)."""
+    gpus: float | None = Field(default=None, ge=0)
+    """GPUs: a whole number, or a part of one below 1. Where nothing is given a trial takes, where there
+    are GPUs, the part that its expected memory needs, and computes on the CPU elsewhere. With 0 it
+    computes on the CPU."""
+    memory: Bytes | None = None
+    """Main memory, such as "8 GiB", "512 MB" or a number of bytes; by default that of like trials in the
+    store, with a quarter on top."""
+    accelerator: str | None = Field(default=None, min_length=1)
+    """Model of the GPU as Ray calls it, such as A100; none for any. For the executor ray."""
+    node: dict[str, str] = Field(default_factory=dict)
+    """Labels that the node must have. For the executor ray."""
+    fewest_processes: int | None = Field(default=None, ge=1)
+    """Trials of several processes run with fewer, down to this, where the machines there are never hold all
+    of them; none for exactly as many as the strategy says."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _part_of_one_or_whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"expected a part of one GPU, or a whole number of them, got {gpus:g}")
+        return gpus
+
+
+class Checkpoints(Frozen):
+    """Which weights of a trial stay; not part of its identity."""
+
+    keep: tuple[Literal["best", "last"], ...] = ("best", "last")
+    """`best`: those of the epoch with the best primary metric. `last`: those of the last epoch."""
 
 
 class ReportOptions(Frozen):
@@ -301,11 +352,17 @@ class Suite(Frozen):
     margins: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Metric -> largest difference that counts as equivalent, in the metric's unit."""
     claims: tuple[Claim, ...] = ()
-    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    profiles: dict[Annotated[str, Field(pattern=NAME)], dict[str, Any]] = Field(default_factory=dict)
     """Name -> dotted path from the top of the suite -> value: the same study at another scale."""
     resources: Resources = Resources()
     budget: Budget | None = None
     """The most that one run may take; none for no limit."""
+    failures: FailureRules = FailureRules()
+    """What is done about trials that fail."""
+    pruning: Pruning | None = None
+    """Which trials are ended early; none for all of them trained to their end."""
+    checkpoints: Checkpoints = Checkpoints()
+    """Which weights of every trial stay."""
     report: ReportOptions = ReportOptions()
 
     @field_validator("seeds", mode="before")

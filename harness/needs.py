@@ -70,6 +70,12 @@ def fetch(needs: Sequence[Need]) -> list[str]:
     return problems
 
 
+def files_read_by(spec: TrialSpec) -> list[WeightFile]:
+    """Return the files of weights that a planned trial reads, each once."""
+    found = _needed(spec, perceptual=spec.perceptual_weights == "published")
+    return list(dict.fromkeys(file for _, file in found))
+
+
 def _one_of_each_variant(plan: Plan) -> Iterator[TrialSpec]:
     """Yield the specification of one trial of every variant: seeds and folds need the same files."""
     seen: set[tuple[str, ...]] = set()

@@ -13,7 +13,9 @@ from pydantic import Field
 
 from harness.budget import Budget
 from harness.config import Frozen, MetricInfo
-from harness.grammar import Claim, ReportOptions, Resources
+from harness.failures import FailureRules
+from harness.grammar import Checkpoints, Claim, ReportOptions, Resources
+from harness.pruning import Pruning
 
 
 class Variant(Frozen):
@@ -79,6 +81,9 @@ class Plan(Frozen):
     """Metric -> largest difference that counts as equivalent, where the suite declares one."""
     resources: Resources
     budget: Budget | None = None
+    failures: FailureRules = FailureRules()
+    pruning: Pruning | None = None
+    checkpoints: Checkpoints = Checkpoints()
     report: ReportOptions
     questions: dict[str, str] = Field(default_factory=dict)
     """Factor -> what it is to find out, where the suite says so."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from harness import catalog, manual
-from harness.config import TrainConfig
+from harness.config import StrategyConfig, StrategyName, TrainConfig
 from harness.errors import HarnessError
 from harness.expectation import FORMS
 from harness.grammar import MOST_SEEDS, WrittenSuite
@@ -36,6 +36,7 @@ MEANINGS = {
     "metrics": "Metrics in addition to those of the task: names, or mappings with `name` and settings.",
     "perceptual_weights": "Weights of the feature networks in perceptual losses and metrics; `auto` takes "
     "the published ones where they are on this machine.",
+    "strategy": "How one trial spreads over processes: a name, or a mapping; one process if left out.",
 }
 
 
@@ -47,7 +48,7 @@ def header(schema: str = FILE) -> str:
 def suite_schema() -> dict[str, Any]:
     """Return the schema of a suite with every component that is registered; imports all of them."""
     configs = _configs()
-    models: list[type[BaseModel]] = [WrittenSuite, TrainConfig, *configs.values()]
+    models: list[type[BaseModel]] = [WrittenSuite, TrainConfig, StrategyConfig, *configs.values()]
     references, whole = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], ref_template="#/$defs/{model}"
     )
@@ -61,7 +62,8 @@ def suite_schema() -> dict[str, Any]:
     _complete_vary(suite, definitions)
     _complete_claims(definitions["Claim"]["properties"])
     properties = suite["properties"]
-    properties["base"] |= _base(components, train=f"#/$defs/{names[TrainConfig]}")
+    own = {model: {"$ref": f"#/$defs/{names[model]}"} for model in (TrainConfig, StrategyConfig)}
+    properties["base"] |= _base(components, train=own[TrainConfig], strategy=own[StrategyConfig])
     properties["seeds"] = _seeds(properties["seeds"])
     properties["task"] |= _known(registry.names("task"))
     properties["primary_metric"] |= _offered(entry.name for entry in manual.entries("metrics"))
@@ -100,11 +102,15 @@ def _configs() -> dict[tuple[str, str], type[BaseModel]]:
     return {key: config for key, config in found.items() if config is not None}
 
 
-def _base(components: Mapping[tuple[str, str], str], *, train: str) -> dict[str, Any]:
+def _base(
+    components: Mapping[tuple[str, str], str], *, train: dict[str, str], strategy: dict[str, str]
+) -> dict[str, Any]:
     """Return the schema of `base`: one section after the other, each by the names of its kind."""
     sections: dict[str, Any] = {kind: _component(kind, components) for kind in SECTION_KINDS}
     sections["loss"] = _loss(components)
-    sections["train"] = {"$ref": train}
+    sections["train"] = train
+    names = {"enum": list(get_args(StrategyName))}
+    sections["strategy"] = {"if": {"type": "string"}, "then": names, "else": strategy}
     sections["metrics"] = {"type": "array", "items": _component_or_name("metric", components)}
     sections["perceptual_weights"] = {"enum": ["auto", "published", "random"]}
     properties = {

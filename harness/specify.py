@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from harness import plugins
 from harness.canonical import canonical_json
-from harness.config import ComponentConfig, LossConfig, TrainConfig, TrialSpec
+from harness.config import SHARDED, ZERO, ComponentConfig, LossConfig, StrategyConfig, TrainConfig, TrialSpec
 from harness.document import Path_
 from harness.errors import HarnessError, did_you_mean
 from harness.registry import registry
@@ -19,8 +19,11 @@ DEFAULTS: dict[str, Any] = {
     "schedule": {"name": "constant"},
     "metrics": [],
     "perceptual_weights": "auto",
+    "strategy": {},
 }
-SECTIONS = ("data", "model", "loss", "optimizer", "schedule", "train", "metrics", "perceptual_weights")
+PARTS = ("data", "model", "loss", "optimizer", "schedule", "train", "metrics", "perceptual_weights")
+"""Sections that stand in a specification under the same name."""
+SECTIONS = (*PARTS, "strategy")
 
 
 class Memory:
@@ -94,6 +97,9 @@ def specify(
         mistakes += weights.mistakes
     if mistakes:
         raise Mistakes(mistakes)
+    strategy: StrategyConfig = parts.pop("strategy")
+    if mistakes := list(_strategy_mistakes(strategy, parts)):
+        raise Mistakes(mistakes)
     spec = TrialSpec(
         task=task,
         primary_metric=primary_metric,
@@ -101,6 +107,9 @@ def specify(
         folds=folds,
         fold=fold,
         plugins=_plugins(task, parts, memory),
+        strategy=strategy.name,
+        world_size=strategy.processes,
+        offload=strategy.offload,
         **parts,
     )
     mistakes = [*task_class.check(spec), *_taken_names(task_class, spec)]
@@ -111,8 +120,8 @@ def specify(
 
 def respecify(spec: Mapping[str, Any]) -> TrialSpec:
     """Return the specification that was written as JSON, for instance in a plan or a store."""
-    parts = {section: _section(section, spec) for section in SECTIONS}
-    rest = {key: value for key, value in spec.items() if key not in SECTIONS}
+    parts = {section: _section(section, spec) for section in PARTS}
+    rest = {key: value for key, value in spec.items() if key not in PARTS}
     return TrialSpec(**rest, **parts)
 
 
@@ -123,7 +132,7 @@ def plugins_of(spec: TrialSpec) -> dict[str, str]:
         HarnessError: the sources of a plugin changed since this process imported it.
     """
     registry.load("task", spec.task)
-    return _plugins(spec.task, {section: getattr(spec, section) for section in SECTIONS}, Memory())
+    return _plugins(spec.task, {section: getattr(spec, section) for section in PARTS}, Memory())
 
 
 def component(kind: str, value: Mapping[str, Any], path: Path_) -> ComponentConfig:
@@ -158,6 +167,8 @@ def _section(section: str, config: Mapping[str, Any]) -> Any:
         return value
     if section == "metrics":
         return _components("metric", value, (section,))
+    if section == "strategy":
+        return _strategy(value)
     if not isinstance(value, dict):
         raise Mistakes([Mistake((section,), "should be a mapping")])
     if section == "train":
@@ -206,6 +217,61 @@ def _train(value: Mapping[str, Any]) -> TrainConfig:
     if mistakes:
         raise Mistakes(mistakes)
     return train.model_copy(update={"augment": augment})
+
+
+def _strategy(value: Any) -> StrategyConfig:
+    """Return a strategy that is given by its name alone, or as a mapping."""
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict):
+        raise Mistakes([Mistake(("strategy",), "should be a name, or a mapping with name and processes")])
+    strategy = check(StrategyConfig, value, ("strategy",))
+    mistakes = list(_process_mistakes(strategy))
+    if mistakes:
+        raise Mistakes(mistakes)
+    return strategy
+
+
+def _process_mistakes(strategy: StrategyConfig) -> Iterator[Mistake]:
+    name, processes = strategy.name, strategy.processes
+    at = ("strategy", "processes")
+    if name == "single" and processes > 1:
+        message = f"single trains in one process, got {processes}; name a strategy for several, such as ddp"
+        yield Mistake(at, message)
+    if name != "single" and "processes" not in strategy.model_fields_set:
+        yield Mistake(("strategy",), f"'processes' is missing; {name} spreads a trial over several")
+    elif name in ("ddp", "fsdp") and processes == 1:
+        yield Mistake(at, f"{name} needs at least 2 processes, got 1; single trains in one")
+    if strategy.offload != "none" and name not in ZERO:
+        message = f"'{strategy.offload}' is for {', '.join(ZERO)}, not for {name}"
+        yield Mistake(("strategy", "offload"), message)
+
+
+def _strategy_mistakes(strategy: StrategyConfig, parts: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield what a strategy and the rest of a configuration do not allow each other."""
+    train: TrainConfig = parts["train"]
+    micro_batches = train.accumulation * strategy.processes
+    if train.batch_size % micro_batches:
+        message = (
+            f"{train.batch_size} samples do not divide into {strategy.processes} processes x "
+            f"{train.accumulation} accumulation steps; use a multiple of {micro_batches}"
+        )
+        yield Mistake(("train", "batch_size"), message)
+    if train.ema is not None and strategy.name in SHARDED:
+        message = (
+            f"an average needs whole weights in every process, and {strategy.name} keeps parts of them; "
+            f"use ddp, zero1 or zero2, or leave ema out"
+        )
+        yield Mistake(("train", "ema"), message)
+    name = parts["optimizer"].name
+    if strategy.name in (*ZERO, "fsdp") and not getattr(
+        registry.load("optimizer", name), "elementwise", False
+    ):
+        message = (
+            f"{strategy.name} gives an optimizer parts of weights, and '{name}' does not say "
+            f"`elementwise = True`: that it updates each number by itself"
+        )
+        yield Mistake(("optimizer", "name"), message)
 
 
 def _loss(value: Mapping[str, Any]) -> dict[str, LossConfig]:

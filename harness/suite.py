@@ -13,6 +13,7 @@ from harness.compose import compose
 from harness.document import Document, Path_, dotted, parse_value, shown, split_path
 from harness.errors import HarnessError, Position, Problem, SuiteError, did_you_mean
 from harness.grammar import Group, Suite, entries
+from harness.redact import REFUSED, redact, secret_settings
 from harness.validation import Mistake, Mistakes, check
 
 NAMING_VARIANTS: dict[str, Any] = {"claims": (), "exclude": (), "reference": None}
@@ -67,6 +68,7 @@ def load_suite(
     if seeds is not None:
         document.set(("seeds",), seeds, Position(f"--seeds {seeds}"))
     problems += document.problems
+    problems += _located(document, [Mistake(place, REFUSED) for place in secret_settings(document.value)])
     try:
         suite: Suite | None = check(Suite, document.value)
     except Mistakes as found:
@@ -132,7 +134,7 @@ def _apply_profile(document: Document, name: str | None) -> list[Mistake]:
 
 def _apply_override(document: Document, text: str) -> list[Problem]:
     path, separator, value = text.partition("=")
-    position = Position(f"--set {shown(text)}")
+    position = Position(f"--set {shown(redact(text))}")
     if shown(path) != path:
         return [Problem(position, "", "control characters and halves of surrogate pairs are no path")]
     if not separator or not path:

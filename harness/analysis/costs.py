@@ -122,7 +122,7 @@ COST_INFOS: dict[Cost, CostInfo] = {
             "lower",
             True,
             "hours",
-            "Wall time of a trial times its threads, where it ran on CPU.",
+            "Wall time of a trial times its threads, over all its processes, where it ran on CPU.",
         ),
         CostInfo(
             "images_per_second",
@@ -206,10 +206,23 @@ def _recorded(record: Record, cost: Cost, trials: pd.DataFrame) -> pd.Series:
         return trials["trial_id"].map(known)
     if cost in ("gpu_hours", "cpu_hours"):
         on_gpu = trials["device"].notna() & (trials["device"] != "cpu")
-        units = record.plan.resources.gpus if cost == "gpu_hours" else trials["threads"].astype(float)
+        units = _gpus(record, trials) if cost == "gpu_hours" else _cpus(trials)
         hours: pd.Series = trials["wall_seconds"].astype(float) * units / 3600
         return hours.where(on_gpu if cost == "gpu_hours" else trials["device"] == "cpu")
     return trials[cost]
+
+
+def _gpus(record: Record, trials: pd.DataFrame) -> pd.Series:
+    """Return the GPUs of each trial over its processes; those of the plan in records of before."""
+    of_plan = record.plan.resources.gpus
+    planned = pd.Series(math.nan if of_plan is None else of_plan, index=trials.index)
+    return trials["gpus"].astype(float).fillna(planned) if "gpus" in trials else planned
+
+
+def _cpus(trials: pd.DataFrame) -> pd.Series:
+    """Return the threads of each trial over its processes, of which records of before had one."""
+    threads: pd.Series = trials["threads"].astype(float)
+    return threads * trials["world_size"].astype(float).fillna(1.0) if "world_size" in trials else threads
 
 
 def _of_one_machine(trials: pd.DataFrame) -> pd.DataFrame:

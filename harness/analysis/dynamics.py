@@ -25,7 +25,7 @@ from harness.analysis.stats import (
     paired_differences,
     tost,
 )
-from harness.analysis.values import Replicate, by_fold, resolve_metric, values_by_epoch
+from harness.analysis.values import Replicate, by_fold, is_usable, resolve_metric, values_by_epoch
 from harness.config import MetricInfo
 
 MIN_EPOCHS = 4  # so that a quarter is an epoch
@@ -86,7 +86,7 @@ def describe_dynamics(record: Record, metric: str | None = None) -> list[Dynamic
     name = resolve_metric(record.plan, metric or record.plan.primary_metric)
     info = record.plan.metrics[name]
     rows = values_by_epoch(record, name)
-    rows = rows[np.isfinite(rows["value"])]
+    rows = rows[is_usable(rows["value"])]
     by_variant = {str(variant): curves for variant, curves in rows.groupby("variant")}
     ends = [
         _late(info, variant.name, by_variant.get(variant.name, rows[:0])) for variant in record.plan.variants

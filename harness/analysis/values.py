@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from harness.analysis.record import Record
 from harness.analysis.stats import Floats
 from harness.errors import HarnessError, did_you_mean
 from harness.plan import Plan, PlannedTrial, recorded_name
+
+LARGEST = 1e100
+"""Size of a value beyond which squares and their sums overflow; no metric comes near it."""
 
 
 class Replicate(NamedTuple):
@@ -247,7 +250,7 @@ def missing(record: Record) -> list[Missing]:
             if value is None:
                 reason = "no value at the last epoch"
                 absent.append(Missing(variant, seed, fold, trial_id, metric, reason))
-            elif not np.isfinite(value):
+            elif not is_usable(value):
                 absent.append(Missing(variant, seed, fold, trial_id, metric, f"the value is {value}"))
     return absent
 
@@ -287,13 +290,16 @@ def why_absent(trial: PlannedTrial, row: Mapping[Hashable, Any] | None) -> str |
 
     Args:
         trial: as planned.
-        row: status, error_class and epochs_done of the attempt that answers for it; none without one.
+        row: status, error_class and epochs_done of the attempt that answers for it, and failure_kind and
+            error where they are to be named; none without one.
     """
     if row is None:
         return "not run"
     status = str(row["status"])
     if status == "failed" and isinstance(row["error_class"], str):
-        return f"failed: {row['error_class']}"
+        return f"failed{_kind_of_failure(row)}: {row['error_class']}{_way_out(row)}"
+    if status == "pruned":
+        return f"pruned at epoch {int(row['epochs_done'])}"
     if status != "complete":
         return status
     epochs = _planned_epochs(trial)
@@ -302,9 +308,26 @@ def why_absent(trial: PlannedTrial, row: Mapping[Hashable, Any] | None) -> str |
     return None
 
 
+def _kind_of_failure(row: Mapping[Hashable, Any]) -> str:
+    """Return how a trial failed where its class does not say it: ", out of memory"."""
+    kind = row.get("failure_kind")
+    if not isinstance(kind, str) or kind in ("user_error", "non_finite"):
+        return ""
+    return f", {kind.replace('_', ' ')}"
+
+
+def _way_out(row: Mapping[Hashable, Any]) -> str:
+    """Return what would help a trial that needs too much memory, as its record says: "; it would ..."."""
+    error = row.get("error")
+    if row.get("failure_kind") != "out_of_memory" or not isinstance(error, str):
+        return ""
+    advice = error.partition("\n")[0].rpartition("; ")[2]
+    return f"; {advice}"
+
+
 def _why_not_whole(record: Record) -> dict[str, str]:
     """Return the reason for every planned trial that has no whole attempt."""
-    names = ("status", "error_class", "epochs_done")
+    names = ("status", "error_class", "epochs_done", "failure_kind", "error")
     rows = zip(
         *(record.trials[name].tolist() for name in names), strict=True
     )  # to_dict takes ten times as long
@@ -347,9 +370,14 @@ def _at_last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["epoch"] == rows["last_epoch"]]
 
 
+def is_usable(values: ArrayLike) -> NDArray[np.bool_]:
+    """Tell of each value whether statistics can be computed with it: its square is far from overflow."""
+    usable: NDArray[np.bool_] = np.abs(np.asarray(values, np.float64)) <= LARGEST  # NaN is not
+    return usable
+
+
 def _finite(rows: pd.DataFrame) -> pd.DataFrame:
-    mask: NDArray[np.bool_] = np.isfinite(rows["value"].to_numpy(np.float64))
-    return rows.loc[mask]
+    return rows.loc[is_usable(rows["value"])]
 
 
 def planned_trials(plan: Plan) -> pd.DataFrame:

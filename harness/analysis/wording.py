@@ -163,7 +163,9 @@ def replicate_noun(folds: int | None) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return "420 ms", "3.2 s", "65 s", "4 min 10 s" or "1 h 5 min"."""
+    """Return "420 ms", "3.2 s", "65 s", "4 min 10 s" or "1 h 5 min"; "–" for none that is finite."""
+    if not math.isfinite(seconds):
+        return "–"
     if round(seconds, 2) < 1:
         return f"{seconds * 1000:.0f} ms"
     if round(seconds, 1) < 10:

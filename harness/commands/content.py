@@ -74,12 +74,12 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Look at this machine and installation: what is right, what is wrong, and the way out."""
-    from harness.api import cache_folder
+    from harness.data.cache import cache_folder
     from harness.doctor import examine
     from harness.terminal.console import stdout
     from harness.terminal.pages import print_findings
 
-    findings = examine(store=store.expanduser().resolve(), cache=cache_folder(), deep=deep)
+    findings = examine(store=store, cache=cache_folder(), deep=deep)
     if as_json:
         print_json([finding.to_json() for finding in findings])
     else:

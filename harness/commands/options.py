@@ -22,7 +22,13 @@ SuiteArgument = Annotated[
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a unique prefix, or `latest`.")]
 StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="HARNESS_STORE", help="Folder that results are kept in.")
+    str,
+    typer.Option(
+        "--store",
+        metavar="FOLDER|URI",
+        envvar="HARNESS_STORE",
+        help="Where results are kept: a folder, or an address such as s3://bucket/folder.",
+    ),
 ]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", "-p", help="A profile of the suite, such as smoke or laptop.")
@@ -49,7 +55,7 @@ BaselinesOption = Annotated[
         "--baselines", envvar="HARNESS_BASELINES", help="Folder of baselines and accepted changes, for git."
     ),
 ]
-DEFAULT_STORE = Path("runs")
+DEFAULT_STORE = "runs"
 DEFAULT_BASELINES = Path("baselines")
 
 EXIT_FAILED = 1

@@ -38,6 +38,9 @@ def run(
         str | None, typer.Option(help="Address of a running Ray cluster; none starts Ray here.")
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs to use; all there are by default.")] = None,
+    prune: Annotated[
+        str | None, typer.Option(metavar="SCHEDULER", help="End poor trials early: `asha` or `median`.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run trials again that the store holds.")] = False,
     preflight: PreflightOption = True,
     skip_broken: SkipBrokenOption = False,
@@ -52,6 +55,7 @@ def run(
     from harness.terminal.board import Board, announce, conclude, showing
     from harness.terminal.console import stderr, stdout
 
+    workers = api.connect(address, executor=executor)
     prepared = api.prepare(
         suite,
         profile=profile,
@@ -60,6 +64,8 @@ def run(
         only=only or (),
         store=store,
         cpus=cpus,
+        machine=None if workers is None else workers.machine,
+        prune=prune,
         fresh=fresh,
         skip_broken=skip_broken,
     )
@@ -70,15 +76,29 @@ def run(
     announce(prepared, progress)
     board = Board.of(prepared)
     with showing(board, progress) as listener:
-        outcome = api.execute(prepared, executor=executor, address=address, listener=listener)
+        outcome = api.execute(
+            prepared, executor=executor, address=address, workers=workers, listener=listener
+        )
     if outcome.over_budget:
         progress.print(
             f"stopped by the budget: {outcome.over_budget}; the same command goes on from here, "
             "if what is left fits into the budget"
         )
         raise typer.Exit(EXIT_FAILED)
+    if outcome.stopped:
+        progress.print(
+            f"stopped by the rules for failures: {outcome.stopped}; what was written stays, "
+            "and the same command goes on from there"
+        )
+        raise typer.Exit(EXIT_FAILED)
     if outcome.interrupted:
-        progress.print("interrupted; the same command goes on where this one stopped")
+        noticed = outcome.by_signal == "SIGUSR1"  # a scheduler's, some time before the limit
+        progress.print(
+            "interrupted at the scheduler's notice (SIGUSR1); the same command, in a job that is queued "
+            "again, goes on where this one stopped"
+            if noticed
+            else "interrupted; the same command goes on where this one stopped"
+        )
         raise typer.Exit(EXIT_INTERRUPTED)
     record = open_store(store).run(outcome.run_id)
     written = api.report(outcome.run_id, store=store)

@@ -7,25 +7,37 @@ not timed, those times scaled by the FLOPs that preflight counted.
 from __future__ import annotations
 
 import contextlib
-import heapq
 import json
+import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from harness.allotment import (
+    Allotment,
+    ExpectedMemory,
+    Machine,
+    allot,
+    at_once,
+    largest_that_fits,
+    on_gpu,
+    smaller,
+)
 from harness.budget import Budget
 from harness.canonical import content_hash
 from harness.config import TrialSpec
+from harness.cost.fit import misfits
+from harness.cost.schedule import schedule
 from harness.errors import StoreError
 from harness.grammar import Resources
 from harness.plan import Plan, PlannedTrial
 from harness.provenance import code_hash, host_name, versions
 from harness.specify import respecify
+from harness.store.files import replacing
 from harness.store.read import StoreReader
-from harness.store.write import replacing
 
 if TYPE_CHECKING:
     from harness.preflight.facts import Facts
@@ -93,9 +105,20 @@ class Estimate:
     high: Totals | None
     slots: int
     """Trials that run at once."""
+    machine: Machine
+    """What they are to run on."""
     currency: str | None
     basis: str
     """Where the numbers come from, in words."""
+    allotments: dict[str, Allotment] = field(default_factory=dict)
+    """What each trial occupies, by its id."""
+    memory: dict[str, ExpectedMemory] = field(default_factory=dict)
+    """What one process of each trial is expected to need, by its id."""
+    lengths: dict[str, float] = field(default_factory=dict)
+    """What each trial takes beside the others, by its id: seconds where some are known, else FLOPs; trials
+    that nothing is known of are left out."""
+    warnings: tuple[str, ...] = ()
+    """What the machine is too small for."""
 
     @property
     def seconds(self) -> float | None:
@@ -107,7 +130,7 @@ def estimate(
     plan: Plan,
     missing: Sequence[PlannedTrial],
     *,
-    slots: int,
+    machine: Machine,
     store: StoreReader,
     facts: Mapping[str, Facts],
     timing_seconds: float,
@@ -115,12 +138,12 @@ def estimate(
     budget: Budget | None = None,
     epochs_done: Mapping[str, int] = MappingProxyType({}),
 ) -> Estimate:
-    """Estimate what `missing` takes, run `slots` at a time.
+    """Estimate what `missing` takes on a machine: memory first, then what each trial occupies, then time.
 
     Args:
         plan: that the trials belong to.
         missing: trials that have to run.
-        slots: how many run at once.
+        machine: what there is to run them on.
         store: where like trials are looked for: the same but for seed and fold.
         facts: by variant, from `harness.preflight.check.check_plan`; without them nothing is scaled.
         timing_seconds: the most that timing steps may take; no further step is begun after them. With
@@ -128,40 +151,78 @@ def estimate(
         paces: folder where timings of this machine are kept, so that the next plan has them at once.
         budget: whose prices count.
         epochs_done: by the id of a trial that goes on from a state.
+
+    Raises:
+        HarnessError: the suite's resources do not fit a trial.
     """
     samples = _one_of_each(missing)
-    known = _from_store(store, plan.resources) if samples else {}
-    costs: dict[str, TrialCost] = {
-        variant: known[structure]
+    on_gpus = on_gpu(plan.resources, machine)
+    measured = _from_store(store, plan.resources.cpus) if samples else {}
+    rows = {variant: measured.get(_structure(trial.spec), ()) for variant, trial in samples.items()}
+    memory = {variant: _memory(rows[variant], facts.get(variant), on_gpus) for variant in samples}
+    allotments = {
+        variant: _allotment(plan.resources, trial, machine, memory[variant])
         for variant, trial in samples.items()
-        if (structure := _structure(trial.spec)) in known
+    }
+    costs: dict[str, TrialCost] = {
+        variant: _measured(alike)
+        for variant in samples
+        if (alike := _alike(rows[variant], allotments[variant]))
     }
     rest = {variant: respecify(trial.spec) for variant, trial in samples.items() if variant not in costs}
-    timing = _Timing(plan.resources, paces, timing_seconds)
+    timing = _Timing(plan.resources.cpus, on_gpus, paces, timing_seconds)
     if rest:
         costs |= _from_steps(rest, facts, timing)
-        costs |= _from_the_others([variant for variant in rest if variant not in costs], costs, facts)
+    lengths = _lengths(samples, costs, facts)
+    costs |= _from_the_others([variant for variant in rest if variant not in costs], costs, facts)
+    left = {trial.id: (trial.variants[0], _epochs_left(trial, epochs_done)) for trial in missing}
+    placed = {trial_id: allotments[variant] for trial_id, (variant, _) in left.items()}
+    known = Estimate(
+        trials={},
+        expected=None,
+        low=None,
+        high=None,
+        slots=at_once(list(placed.values()), machine),
+        machine=machine,
+        currency=None,
+        basis="; ".join(["nothing is known of trials like these", *timing.failures]),
+        allotments=placed,
+        memory={trial_id: memory[variant] for trial_id, (variant, _) in left.items()},
+        lengths={
+            trial_id: lengths[variant] * part
+            for trial_id, (variant, part) in left.items()
+            if variant in lengths
+        },
+        warnings=tuple(misfits(allotments, memory, facts, machine)),
+    )
     if missing and not costs:
-        return Estimate(
-            {},
-            None,
-            None,
-            None,
-            slots,
-            None,
-            "; ".join(["nothing is known of trials like these", *timing.failures]),
-        )
-    trials = {trial.id: costs[trial.variants[0]].share(_epochs_left(trial, epochs_done)) for trial in missing}
+        return known
+    trials = {trial_id: costs[variant].share(part) for trial_id, (variant, part) in left.items()}
     low, expected, high = (
-        totals(seconds, plan.resources, slots, budget)
+        totals(seconds, list(placed.values()), machine, budget)
         for seconds in (
             [cost.low for cost in trials.values()],
             [cost.seconds for cost in trials.values()],
             [cost.high for cost in trials.values()],
         )
     )
-    basis = _basis(costs, timing, slots) if missing else "nothing to run"
-    return Estimate(trials, expected, low, high, slots, budget.currency if budget else None, basis)
+    return replace(
+        known,
+        trials=trials,
+        expected=expected,
+        low=low,
+        high=high,
+        currency=budget.currency if budget else None,
+        basis=_basis(costs, timing, known) if missing else "nothing to run",
+    )
+
+
+def _allotment(
+    resources: Resources, trial: PlannedTrial, machine: Machine, memory: ExpectedMemory
+) -> Allotment:
+    """Return what a trial occupies here: with fewer processes where the machine cannot hold all of them."""
+    whole = allot(resources, trial.spec, machine, memory)
+    return largest_that_fits(smaller(whole, trial.spec, resources.fewest_processes), machine)
 
 
 def _epochs_left(trial: PlannedTrial, epochs_done: Mapping[str, int]) -> float:
@@ -170,12 +231,15 @@ def _epochs_left(trial: PlannedTrial, epochs_done: Mapping[str, int]) -> float:
     return 1 - epochs_done.get(trial.id, 0) / epochs
 
 
-def totals(seconds: Sequence[float], resources: Resources, slots: int, budget: Budget | None) -> Totals:
-    """Return what trials of these durations take, each begun in order as soon as a slot is free."""
-    hours = sum(seconds) / 3600
-    gpu_hours, cpu_hours = hours * resources.gpus, hours * resources.cpus
+def totals(
+    seconds: Sequence[float], allotments: Sequence[Allotment], machine: Machine, budget: Budget | None
+) -> Totals:
+    """Return what trials of these durations take that occupy this, each begun as soon as there is room."""
+    hours = [one / 3600 for one in seconds]
+    gpu_hours = sum(one * allotment.all_gpus for one, allotment in zip(hours, allotments, strict=True))
+    cpu_hours = sum(one * allotment.all_cpus for one, allotment in zip(hours, allotments, strict=True))
     return Totals(
-        seconds=_schedule(seconds, slots) + STARTUP_SECONDS if seconds else 0.0,
+        seconds=schedule(seconds, allotments, machine) + STARTUP_SECONDS if seconds else 0.0,
         gpu_hours=gpu_hours,
         cpu_hours=cpu_hours,
         money=budget.cost(gpu_hours=gpu_hours, cpu_hours=cpu_hours) if budget else None,
@@ -195,29 +259,67 @@ def _structure(spec: Mapping[str, object]) -> str:
     return json.dumps(rest, sort_keys=True)
 
 
-def _from_store(store: StoreReader, resources: Resources) -> dict[str, TrialCost]:
-    """Return what complete trials took that ran in one go on such resources, by structure."""
+@dataclass(frozen=True)
+class _Measured:
+    """What one complete trial took that ran in one go."""
+
+    seconds: float
+    peak_bytes: int | None
+    on_gpu: bool
+    processes: int
+    gpus: float | None
+    """Over all its processes; none in records of before."""
+
+
+def _from_store(store: StoreReader, threads: int) -> dict[str, list[_Measured]]:
+    """Return what trials took that computed with as many threads, by structure."""
     columns = ["spec", "status", "wall_seconds", "resumed_from", "peak_memory_bytes", "device", "threads"]
-    found: dict[str, list[tuple[float, int | None]]] = {}
-    for row in store.attempts.select(columns).to_pylist():
-        alike = row["threads"] == resources.cpus and (row["device"] == "cpu") == (not resources.gpus)
-        if alike and row["status"] == "complete" and row["resumed_from"] is None:
-            measured = (row["wall_seconds"], row["peak_memory_bytes"])
+    found: dict[str, list[_Measured]] = {}
+    for row in store.attempts.select([*columns, "world_size", "gpus"]).to_pylist():
+        if row["threads"] == threads and row["status"] == "complete" and row["resumed_from"] is None:
+            measured = _Measured(
+                seconds=row["wall_seconds"],
+                peak_bytes=row["peak_memory_bytes"],
+                on_gpu=row["device"] != "cpu",
+                processes=row["world_size"] or 1,
+                gpus=row["gpus"],
+            )
             found.setdefault(_structure(json.loads(row["spec"])), []).append(measured)
-    return {structure: _measured(rows) for structure, rows in found.items()}
+    return found
 
 
-def _measured(rows: Sequence[tuple[float, int | None]]) -> TrialCost:
-    seconds = [row[0] for row in rows]
-    memory = max((row[1] for row in rows if row[1] is not None), default=None)
+def _memory(rows: Sequence[_Measured], facts: Facts | None, on_gpus: bool) -> ExpectedMemory:
+    """Return what a trial needs: the highest peak of like ones, on the GPU else the tensors of one step."""
+    peaks = [row.peak_bytes for row in rows if row.peak_bytes is not None and row.on_gpu == on_gpus]
+    if not on_gpus:
+        return ExpectedMemory(main=max(peaks, default=None))
+    return ExpectedMemory(gpu=max(peaks, default=facts.memory_bytes if facts else None))
+
+
+def _alike(rows: Sequence[_Measured], allotment: Allotment) -> list[_Measured]:
+    """Return those that ran in as many processes on the same kind of device.
+
+    Among those on GPUs, where some had the same share, only these: a part of a GPU is slower than all of it.
+    """
+    found = [
+        row for row in rows if row.on_gpu == (allotment.gpus > 0) and row.processes == allotment.processes
+    ]
+    same_share = [row for row in found if row.on_gpu and row.gpus == allotment.all_gpus]
+    return same_share or found
+
+
+def _measured(rows: Sequence[_Measured]) -> TrialCost:
+    seconds = [row.seconds for row in rows]
+    memory = max((row.peak_bytes for row in rows if row.peak_bytes is not None), default=None)
     return TrialCost(sum(seconds) / len(seconds), min(seconds), max(seconds), memory, "store")
 
 
 class _Timing:
     """Times steps as long as it may, and keeps what it measured."""
 
-    def __init__(self, resources: Resources, folder: Path, seconds: float) -> None:
-        self.resources = resources
+    def __init__(self, threads: int, on_gpu: bool, folder: Path, seconds: float) -> None:
+        self.threads = threads
+        self.on_gpu = on_gpu
         self.folder = folder
         self.seconds = seconds
         self.deadline: float | None = None
@@ -254,11 +356,10 @@ class _Timing:
     def _measure(self, spec: TrialSpec) -> Pace:
         from harness.train.calibrate import measure_pace, measure_pace_on_gpu
 
-        threads = self.resources.cpus
         seconds = self.seconds / 4  # two structures, each with its data set and validation beside the steps
-        if self.resources.gpus:
-            return measure_pace_on_gpu(spec, threads=threads, seconds=seconds)
-        return measure_pace(spec, threads=threads, on_cpu=True, seconds=seconds)
+        if self.on_gpu:
+            return measure_pace_on_gpu(spec, threads=self.threads, seconds=seconds)
+        return measure_pace(spec, threads=self.threads, on_cpu=True, seconds=seconds)
 
     def _key(self, spec: TrialSpec) -> str:
         from harness.preflight.structures import structure_key
@@ -268,8 +369,8 @@ class _Timing:
                 "structure": structure_key(spec),
                 "batch_size": spec.train.batch_size,
                 "code": code_hash(),
-                "threads": self.resources.cpus,
-                "gpus": self.resources.gpus,
+                "threads": self.threads,
+                "on_gpu": self.on_gpu,
                 "host": host_name(),
                 "torch": versions().get("torch"),
             }
@@ -334,13 +435,48 @@ def _of_training(
     spec: TrialSpec, step: Range, image: Range, facts: Facts | None, source: Source
 ) -> TrialCost:
     """Return the cost of a whole trial from that of a step and of the validation of an image."""
+    steps, images = _steps_and_images(spec)
+    whole = step.times(steps).plus(image.times(images)).times(spec.train.epochs)
+    return TrialCost(whole.expected, whole.low, whole.high, facts.memory_bytes if facts else None, source)
+
+
+def _steps_and_images(spec: TrialSpec) -> tuple[int, int]:
+    """Return the optimizer steps of an epoch, and the images that it validates."""
     from harness.preflight.structures import train_size
     from harness.train.sampler import steps_per_epoch
 
     steps = steps_per_epoch(train_size(spec), spec.train.batch_size)
     images = -(-spec.data.train_size // spec.folds) if spec.folds else spec.data.validation_size
-    whole = step.times(steps).plus(image.times(images)).times(spec.train.epochs)
-    return TrialCost(whole.expected, whole.low, whole.high, facts.memory_bytes if facts else None, source)
+    return steps, images
+
+
+def _lengths(
+    samples: Mapping[str, PlannedTrial], costs: Mapping[str, TrialCost], facts: Mapping[str, Facts]
+) -> dict[str, float]:
+    """Return how long variants take beside each other, in seconds where some are known, else in FLOPs.
+
+    The order of trials is chosen by it, for which relative lengths do: nothing has to be timed.
+    """
+    work = {
+        variant: _flops(respecify(samples[variant].spec), facts[variant])
+        for variant in samples
+        if variant in facts
+    }
+    known = {variant: cost.seconds for variant, cost in costs.items()}
+    paces = [known[variant] / work[variant] for variant in known if work.get(variant)]
+    if not known:
+        return work
+    if not paces:
+        return known
+    pace = statistics.median(paces)
+    return {variant: pace * flops for variant, flops in work.items()} | known
+
+
+def _flops(spec: TrialSpec, facts: Facts) -> float:
+    """Return the operations of a whole trial, spread over its processes."""
+    steps, images = _steps_and_images(spec)
+    an_epoch = steps * spec.train.batch_size * facts.step_flops + images * facts.forward_flops
+    return spec.train.epochs * an_epoch / spec.world_size
 
 
 def scaled(points: Sequence[tuple[float, float]], flops: float) -> Range:
@@ -377,15 +513,7 @@ def _from_the_others(
     }
 
 
-def _schedule(durations: Sequence[float], slots: int) -> float:
-    """Return when the last of the trials ends if each starts, in order, as soon as a slot is free."""
-    ends = [0.0] * max(1, slots)
-    for duration in durations:
-        heapq.heappush(ends, heapq.heappop(ends) + duration)
-    return max(ends)
-
-
-def _basis(costs: Mapping[str, TrialCost], timing: _Timing, slots: int) -> str:
+def _basis(costs: Mapping[str, TrialCost], timing: _Timing, known: Estimate) -> str:
     words = {
         "store": "from like trials in the store",
         "timed": "from timed steps on this machine",
@@ -395,7 +523,7 @@ def _basis(costs: Mapping[str, TrialCost], timing: _Timing, slots: int) -> str:
     counts = {source: sum(cost.source == source for cost in costs.values()) for source in words}
     parts = [f"{count} of {len(costs)} variants {words[source]}" for source, count in counts.items() if count]
     text = ", ".join(parts)
-    if slots > 1 and counts["timed"]:
-        text += f"; steps were timed one at a time, {slots} at once may be slower"
+    if known.slots > 1 and counts["timed"]:
+        text += f"; steps were timed one at a time, {known.slots} at once may be slower"
     text += f"; {STARTUP_SECONDS:.0f} s of it for starting and the report"
     return "; ".join([text, *dict.fromkeys(timing.failures)])

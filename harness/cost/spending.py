@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from harness.allotment import Allotment
 from harness.budget import Budget
 from harness.cost.estimate import Estimate, Totals, totals
 from harness.errors import HarnessError
-from harness.grammar import Resources
 from harness.plan import Plan, PlannedTrial
 
 FEWEST_SEEDS = 3  # below them nothing is judged
@@ -63,7 +63,7 @@ def apply_budget(
     budget = plan.budget
     if budget is None:
         return plan, ()
-    over = [need for need in _needs(missing, estimate, plan.resources, budget) if need.is_over]
+    over = [need for need in _needs(missing, estimate, budget) if need.is_over]
     if not over:
         return plan, _unknown(budget, missing, estimate)
     fitting = _seeds_that_fit(plan, missing, estimate, budget)
@@ -78,9 +78,7 @@ def apply_budget(
     return plan.model_copy(update={"seeds": kept, "trials": trials}), notes
 
 
-def _needs(
-    trials: Sequence[PlannedTrial], estimate: Estimate, resources: Resources, budget: Budget
-) -> Iterator[_Need]:
+def _needs(trials: Sequence[PlannedTrial], estimate: Estimate, budget: Budget) -> Iterator[_Need]:
     """Yield what the trials take of everything that the budget limits and the estimate knows."""
     if budget.trials is not None:
         count = float(len(trials))
@@ -88,8 +86,9 @@ def _needs(
     if estimate.expected is None:
         return
     costs = [estimate.trials[trial.id] for trial in trials]
+    allotments = [estimate.allotments[trial.id] for trial in trials]
     low, expected, high = (
-        _by_limit(totals(seconds, resources, estimate.slots, budget))
+        _by_limit(totals(seconds, allotments, estimate.machine, budget))
         for seconds in (
             [cost.low for cost in costs],
             [cost.seconds for cost in costs],
@@ -118,7 +117,7 @@ def _seeds_that_fit(plan: Plan, missing: Sequence[PlannedTrial], estimate: Estim
 
     def is_over(count: int) -> bool:
         trials = [trial for trial in missing if place[trial.seed] < count]
-        return any(need.is_over for need in _needs(trials, estimate, plan.resources, budget))
+        return any(need.is_over for need in _needs(trials, estimate, budget))
 
     # More seeds never take less, so that halving finds the first number that is too much.
     return bisect.bisect_left(range(1, len(plan.seeds) + 1), True, key=is_over)
@@ -152,38 +151,38 @@ def _number(value: float) -> str:
 class Meter:
     """What one run has taken so far: told when trials begin and end."""
 
-    def __init__(
-        self, budget: Budget, resources: Resources, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, budget: Budget, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.budget = budget
-        self.resources = resources
         self.clock = clock
         self.started = clock()
-        self.running: dict[str, float] = {}
-        self.trial_seconds = 0.0
+        self.running: dict[str, tuple[float, Allotment]] = {}
+        self.gpu_seconds = 0.0
+        self.cpu_seconds = 0.0
         self.lock = threading.Lock()
 
-    def begin(self, trial_id: str) -> None:
-        """Note that a trial begins to occupy its resources."""
+    def begin(self, trial_id: str, allotment: Allotment) -> None:
+        """Note that a trial begins to occupy this."""
         with self.lock:
-            self.running[trial_id] = self.clock()
+            self.running[trial_id] = (self.clock(), allotment)
 
     def end(self, trial_id: str) -> None:
-        """Note that a trial has set them free."""
+        """Note that a trial has set it free."""
         with self.lock:
-            begun = self.running.pop(trial_id, None)
-            if begun is not None:
-                self.trial_seconds += self.clock() - begun
+            ended = self.running.pop(trial_id, None)
+            if ended is not None:
+                begun, allotment = ended
+                self.gpu_seconds += (self.clock() - begun) * allotment.all_gpus
+                self.cpu_seconds += (self.clock() - begun) * allotment.all_cpus
 
     def spent(self) -> Totals:
         """Return what the run has taken, trials under way included."""
         with self.lock:
             now = self.clock()
-            seconds = self.trial_seconds + sum(now - begun for begun in self.running.values())
-        hours = seconds / 3600
-        gpu_hours, cpu_hours = hours * self.resources.gpus, hours * self.resources.cpus
-        money = self.budget.cost(gpu_hours=gpu_hours, cpu_hours=cpu_hours)
-        return Totals(now - self.started, gpu_hours, cpu_hours, money)
+            running = [(now - begun, allotment) for begun, allotment in self.running.values()]
+            gpus = self.gpu_seconds + sum(seconds * allotment.all_gpus for seconds, allotment in running)
+            cpus = self.cpu_seconds + sum(seconds * allotment.all_cpus for seconds, allotment in running)
+        money = self.budget.cost(gpu_hours=gpus / 3600, cpu_hours=cpus / 3600)
+        return Totals(now - self.started, gpus / 3600, cpus / 3600, money)
 
     def over(self) -> str | None:
         """Return in words what is spent; none as long as nothing is."""

@@ -24,6 +24,12 @@ from harness.errors import HarnessError
 MANIFEST = "manifest.json"
 
 
+def cache_folder() -> Path:
+    """Return the folder that generated data is kept in: below HARNESS_CACHE, else the user's cache."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "ablation-harness"
+    return Path(os.environ.get("HARNESS_CACHE", default)).expanduser().resolve() / "data"
+
+
 def written_once(folder: Path, identity: dict[str, Any], write: Callable[[Path], None]) -> None:
     """Make sure that `folder` holds the whole output of `write`, called at most once by all processes.
 

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.grammar import Resources
+from harness.allotment import Allotment, Machine
+from harness.failures import FailureKind
+from harness.plan import Plan
 from harness.provenance import host_name
-from harness.store.write import Attempt
+from harness.store.write import Attempt, StoreWriter
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,18 @@ class TrialTask:
     spec: dict[str, Any]
     code_hash: str
     store: str
-    """Absolute path of the store."""
+    """Where the store lies: an absolute path or an address such as s3://bucket/folder."""
     cache: str
     """Absolute path of the folder for data sets."""
-    threads: int
-    gpus: float
-    """GPUs that the trial was allotted; with 0 it computes on the CPU whatever the machine has."""
+    allotment: Allotment
     project: str = field(default_factory=lambda: str(Path.cwd()))
     """Absolute path of the project folder, where the run was started: plugins are imported from there."""
     resume_attempt: int | None = None
     """The attempt whose newest state this one goes on from; none for a fresh start."""
+    stall_seconds: float = 1800.0
+    """Without progress for that long the attempt ends itself."""
+    keep: tuple[str, ...] = ("best", "last")
+    """Files of weights that stay."""
 
     def new_record(self) -> Attempt:
         """Return the record of an attempt that begins now."""
@@ -52,6 +56,7 @@ class TrialTask:
             spec=json.dumps(self.spec),
             code_hash=self.code_hash,
             host=host_name(),
+            gpus=self.allotment.all_gpus,
             started=datetime.now(UTC),
         )
 
@@ -80,35 +85,112 @@ class Ended:
     trial_id: str
     failed: bool = False
     """Whether the trial failed, or its process died."""
+    loss: FailureKind | None = None
+    """What took the process away, where the executor knows: `lost_worker`, `lost_node`, `preempted`,
+    `out_of_memory`, or `storage` where the attempt raised a StoreError. None where it ended by itself."""
+    said: str = ""
+    """What is known of the loss, in words."""
+    again: bool = False
+    """Whether the trial is tried again; filled in by the driver."""
 
 
-Event = Started | EpochDone | Ended
+@dataclass(frozen=True)
+class Reused:
+    """Another run has completed a trial that this one was waiting for. Comes from the driver."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that who watches a run should know. Comes from the driver."""
+
+    trial_id: str
+    text: str
+
+
+Event = Started | EpochDone | Ended | Reused | Notice
 Listener = Callable[[Event], None]
+
+
+class Work(Protocol):
+    """What there is to do, as an executor sees it; the driver's side is `harness.execute.queue`.
+
+    All calls come from the thread that called `Executor.run`.
+    """
+
+    def tick(self) -> Sequence[TrialTask]:
+        """Let the driver look after things; called at least once a second.
+
+        Returns:
+            Attempts under way whose processes are to be killed. After the kill the executor tells of
+            their end as of any other: `Ended(failed=True)`.
+        """
+        ...
+
+    def take(self) -> TrialTask | None:
+        """Return the next attempt to begin, or none for now: no room, or nothing that may begin yet.
+
+        The executor begins what it took at once, or as soon as its scheduler finds the room.
+        """
+        ...
+
+    def finished(self) -> bool:
+        """Tell whether nothing is under way and nothing will come any more."""
+        ...
 
 
 class Executor(Protocol):
     """Runs attempts. How an attempt ended is read from the store, not from the executor.
 
-    An attempt that is still `running` in the store when `run` returns, or not there at
-    all, was lost with its process; whether it is tried again is for the driver to say.
+    An attempt that is still `running` in the store when it has ended, or not there at all, was
+    lost with its process; whether it is tried again is for the driver to say.
     """
 
     name: str
-    cpus: int
-    """CPUs that trials can use."""
-    gpus: int
-    """GPUs that trials can use."""
 
-    def slots(self, resources: Resources) -> int:
-        """Return how many trials can run at once."""
+    @property
+    def cpus(self) -> int:
+        """CPUs that trials can use, as far as is known now; a cluster may grow."""
         ...
 
-    def run(self, tasks: Sequence[TrialTask], resources: Resources, listener: Listener) -> None:
-        """Run the tasks, in this order as far as there is room, and return when all have ended.
+    @property
+    def gpus(self) -> int:
+        """GPUs that trials can use."""
+        ...
 
-        Events reach `listener` from the calling thread, one at a time. A request to stop,
-        which trials read from the store, makes the ones under way end and the rest end at
-        once.
+    @property
+    def machine(self) -> Machine:
+        """What trials can be placed on, over all nodes, as far as is known now."""
+        ...
+
+    def slots(self, allotment: Allotment) -> int:
+        """Return how many such trials can run at once; 0 where one never will."""
+        ...
+
+    def has_room(self, allotment: Allotment, under_way: Sequence[Allotment]) -> bool:
+        """Tell whether one more attempt can begin beside those under way."""
+        ...
+
+    def fit_out(self, plan: Plan, store: StoreWriter, *, fresh: bool = False) -> None:
+        """Make ready for the trials of a plan, once, before `run`.
+
+        Args:
+            plan: what is to run.
+            store: where to keep it.
+            fresh: whether what the store holds does not count.
+
+        Raises:
+            HarnessError: trials could not run here.
+        """
+        ...
+
+    def run(self, work: Work, listener: Listener) -> None:
+        """Make the attempts that `work` gives until it is finished.
+
+        Events reach `listener` from the calling thread, one at a time, in their order: `Started`,
+        `EpochDone`, then exactly one `Ended` for every attempt that was taken. A request to stop,
+        which trials read from the store, makes the ones under way end; `work` then gives no more.
         """
         ...
 

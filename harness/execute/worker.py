@@ -2,140 +2,150 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
-import shutil
-import time
+import signal
+import threading
 import traceback
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from harness import plugins
 from harness.config import TrialSpec
-from harness.errors import NonFiniteLossError, TrialError
-from harness.execute.base import EpochDone, Event, TrialTask
+from harness.errors import NonFiniteLossError, StoreError, TrialError
+from harness.execute.base import Event, TrialTask
+from harness.execute.memory import keep_to_share, memory_advice, memory_failure
+from harness.execute.sink import FollowerSink, StoreSink
+from harness.execute.watchdog import Watchdog, write_last_words
+from harness.failures import FailureKind
 from harness.specify import plugins_of, respecify
-from harness.store.read import StoreReader
-from harness.store.write import Attempt, StoreWriter
 from harness.train.loop import Interrupted
-from harness.train.progress import newest_state, read_progress
 from harness.train.trial import run_trial
 
-STOP_POLL_SECONDS = 0.5
 TRACEBACK_LINES = 12
+NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
+STATUS_OF_REASON = {"stop": "interrupted", "pruned": "pruned", "preempted": "lost"}
 
 
-class StoreSink:
-    """Keeps the record of one attempt, and writes it whole at every report."""
-
-    def __init__(self, task: TrialTask, emit: Callable[[Event], None]) -> None:
-        self.store = StoreWriter(Path(task.store))
-        self.task = task
-        self.emit = emit
-        self.folder = self.store.artifact_folder(task.trial_id, task.attempt)
-        self.resume_from = _state_of(self.store, task)
-        self.record = _begin(task, self.store, self.resume_from)
-        self.began = time.monotonic()
-        self.earlier_seconds = self.record.wall_seconds
-        self.polled = 0.0
-        self.stopping = False
-
-    def describe(self, **facts: Any) -> None:
-        """Take columns of `trials`."""
-        self.record = replace(self.record, **facts)
-        self.write()
-
-    def report(self, epoch: int, metrics: list[dict[str, Any]], costs: list[dict[str, Any]]) -> None:
-        """Take the rows of one epoch and write the whole record."""
-        self.record.metrics += metrics
-        self.record.costs += costs
-        self.record.epochs_done = epoch
-        self._sum_up()
-        self.write()
-        primary = self.task.spec["primary_metric"]
-        value = next(r["value"] for r in metrics if r["metric"] == primary and r["label"] is None)
-        self.emit(EpochDone(self.task.trial_id, epoch, value))
-
-    def picture(self, name: str, epoch: int | None, png: bytes) -> None:
-        """Write a strip of pictures."""
-        stem = name if epoch is None else f"{name}-{epoch:04d}"
-        columns = self.store.write_artifact(self.folder / "samples" / f"{stem}.png", png)
-        self._note_artifact("sample", name, epoch, columns)
-
-    def weights(self, name: str, epoch: int, path: Path) -> None:
-        """Note a file of weights; the one of that name before is gone."""
-        self.record.artifacts = [
-            row for row in self.record.artifacts if (row["kind"], row["name"]) != ("checkpoint", name)
-        ]
-        self._note_artifact("checkpoint", name, epoch, self.store.describe_artifact(path))
-
-    def stop_requested(self) -> bool:
-        """Tell whether the run was asked to stop; looks twice a second at most."""
-        now = time.monotonic()
-        if not self.stopping and now - self.polled > STOP_POLL_SECONDS:
-            self.polled = now
-            self.stopping = self.store.stop_requested(self.task.run_id)
-        return self.stopping
-
-    def end(self, status: str, **facts: Any) -> None:
-        """Write how the attempt ended."""
-        self._sum_up()
-        self.record = replace(self.record, status=status, ended=datetime.now(UTC), **facts)
-        self.write()
-
-    def write(self) -> None:
-        """Write the record as it stands."""
-        self.record.wall_seconds = self.earlier_seconds + time.monotonic() - self.began
-        self.store.write_attempt(self.record)
-
-    def _sum_up(self) -> None:
-        costs = self.record.costs
-        memory = [row["value"] for row in costs if row["name"] == "peak_memory_bytes"]
-        seconds = sum(row["value"] for row in costs if row["name"] == "train_seconds")
-        images = sum(
-            row["count"] for row in self.record.metrics if (row["split"], row["metric"]) == ("train", "loss")
-        )
-        self.record.train_seconds = seconds
-        self.record.images_per_second = images / seconds if seconds else None
-        self.record.peak_memory_bytes = int(max(memory)) if memory else None
-
-    def _note_artifact(self, kind: str, name: str, epoch: int | None, columns: dict[str, str]) -> None:
-        self.record.artifacts.append({"kind": kind, "name": name, "epoch": epoch, **columns})
+class PeersLost(TrialError):  # noqa: N818  (the error is another process's)
+    """Another process of the attempt went away; who it was, and why, its own end tells."""
 
 
-def execute_attempt(task: TrialTask, emit: Callable[[Event], None]) -> str:
+def execute_attempt(task: TrialTask, emit: Callable[[Event], None], *, rank: int = 0) -> str:
     """Make one attempt and return the status that it ended with.
 
-    Whatever the trial raises ends in its record, so that other trials go on. An attempt
-    that is asked to stop before it began leaves no record.
+    Whatever the trial raises ends in its record, so that other trials go on. An attempt of one process
+    that is asked to stop before it began leaves no record. Of several processes every one calls this: the
+    first keeps the record, another one that fails leaves the reason beside it.
+
+    Args:
+        task: the attempt.
+        emit: told of every epoch, in the first process.
+        rank: of this process.
 
     Raises:
         StoreError: the store cannot be written.
+        PeersLost: another process of the attempt went away.
+        TrialError: in a process other than the first: it failed.
     """
-    sink = StoreSink(task, emit)
-    if sink.stop_requested():
+    sink = StoreSink(task, emit) if rank == 0 else FollowerSink(task)
+    if task.allotment.processes == 1 and sink.stop_requested():
         return "interrupted"
-    sink.write()
+    if isinstance(sink, StoreSink):
+        sink.write()
+    with Watchdog(task, sink.store.files, is_first=rank == 0) as sink.watchdog, _preemptible(sink):
+        return _train(task, sink)
+
+
+def _train(task: TrialTask, sink: StoreSink | FollowerSink) -> str:
     try:
+        keep_to_share(task.allotment)
         run_trial(
             _specification(task),
             sink,
             cache=Path(task.cache),
-            threads=task.threads,
-            on_cpu=not task.gpus,
+            threads=task.allotment.cpus,
+            on_cpu=not task.allotment.gpus,
+            processes=task.allotment.processes,
+            keep=task.keep,
         )
     except Interrupted:
-        sink.end("interrupted")
-        return "interrupted"
+        return _end_as_asked(sink)
     except Exception as error:
-        evidence = json.dumps(error.evidence) if isinstance(error, NonFiniteLossError) else None
-        sink.end("failed", error_class=type(error).__name__, error=_describe(error), failure=evidence)
-        return "failed"
-    sink.end("complete")
-    _delete_states(sink.store, task.trial_id, task.attempt)
+        if task.allotment.processes > 1 and _is_of_peers(error):
+            raise PeersLost(f"another process of trial {task.trial_id} went away: {error}") from error
+        if isinstance(sink, StoreSink):
+            _end_failed(task, sink, error)
+            return "failed"
+        kind = failure_kind(error, task)
+        write_last_words(task, sink.store.files, kind, type(error).__name__, str(error))
+        raise TrialError(f"a process of trial {task.trial_id} failed: {error}") from error
+    if isinstance(sink, StoreSink):
+        sink.end("complete")
+        sink.store.delete_states(task.trial_id, task.attempt)
     return "complete"
+
+
+def _end_as_asked(sink: StoreSink | FollowerSink) -> str:
+    status = STATUS_OF_REASON[sink.end_reason]
+    if isinstance(sink, StoreSink):
+        facts = {}
+        if sink.end_reason == "preempted":
+            said = "the machine was asked to leave; the state was written first"
+            facts = {"failure_kind": FailureKind.PREEMPTED, "error_class": "Preempted", "error": said}
+        sink.end(status, **facts)
+    return status
+
+
+def _end_failed(task: TrialTask, sink: StoreSink, error: Exception) -> None:
+    evidence = json.dumps(error.evidence) if isinstance(error, NonFiniteLossError) else None
+    kind = failure_kind(error, task)
+    said = _describe(error)
+    if kind is FailureKind.OUT_OF_MEMORY:
+        first, _, rest = said.partition("\n")
+        said = f"{first.rstrip('.')}; {memory_advice(task.spec, task.allotment)}\n{rest}"
+    try:
+        sink.end("failed", failure_kind=kind, error_class=type(error).__name__, error=said, failure=evidence)
+    except StoreError as second:
+        raise (error if isinstance(error, StoreError) else second) from error
+
+
+def failure_kind(error: BaseException, task: TrialTask) -> FailureKind:
+    """Return which kind of failure it is that a trial raised."""
+    if isinstance(error, NonFiniteLossError):
+        return FailureKind.NON_FINITE
+    if (found := memory_failure(error, task.allotment)) is not None:
+        return found
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, StoreError) or (isinstance(cause, OSError) and cause.errno in NO_STORAGE):
+            return FailureKind.STORAGE
+        cause = cause.__cause__
+    return FailureKind.USER_ERROR
+
+
+def _is_of_peers(error: BaseException) -> bool:
+    """Tell whether a collective failed because another process was gone."""
+    import torch.distributed
+
+    words = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+    return isinstance(error, torch.distributed.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
+
+
+@contextlib.contextmanager
+def _preemptible(sink: StoreSink | FollowerSink) -> Iterator[None]:
+    """Let SIGTERM make the attempt write its state and end; only a main thread can hear it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sink.end_now("preempted"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _specification(task: TrialTask) -> TrialSpec:
@@ -157,39 +167,6 @@ def _specification(task: TrialTask) -> TrialSpec:
             "machine; the same command plans anew, with new trials"
         )
     return spec
-
-
-def _begin(task: TrialTask, store: StoreWriter, state: Path | None) -> Attempt:
-    """Return the record to go on with: empty, or what the earlier attempt had up to its state."""
-    record = task.new_record()
-    if state is None:
-        return record
-    before = StoreReader(store.root).attempts_of(task.trial_id)
-    earlier = next(attempt for attempt in before if attempt.attempt == task.resume_attempt)
-    epochs_done = read_progress(state).epoch - 1
-    rows = earlier.up_to(epochs_done)
-    return replace(
-        record,
-        resumed_from=task.resume_attempt,
-        epochs_done=epochs_done,
-        wall_seconds=earlier.wall_seconds,
-        metrics=rows["metrics"],
-        costs=rows["costs"],
-        # The loop takes the best weights over into this attempt's folder and notes them anew.
-        artifacts=[row for row in rows["artifacts"] if row["kind"] != "checkpoint"],
-    )
-
-
-def _state_of(store: StoreWriter, task: TrialTask) -> Path | None:
-    if task.resume_attempt is None:
-        return None
-    return newest_state(store.artifact_folder(task.trial_id, task.resume_attempt) / "state")
-
-
-def _delete_states(store: StoreWriter, trial_id: str, attempt: int) -> None:
-    """Free the disk that states take once a trial is complete, those of earlier attempts too."""
-    for number in range(1, attempt + 1):
-        shutil.rmtree(store.artifact_folder(trial_id, number) / "state", ignore_errors=True)
 
 
 def _describe(error: Exception) -> str:

@@ -252,7 +252,7 @@ def _read(weights: Path) -> dict[str, Tensor]:
     from timm.models import load_state_dict
 
     try:
-        state: dict[str, Tensor] = load_state_dict(str(weights))
+        state: dict[str, Tensor] = load_state_dict(str(weights), weights_only=True)  # timm once left it off
     except Exception as error:  # the readers of both formats have many ways to fail
         raise HarnessError(
             f"{weights} holds no weights that can be read ({_first_line(error)}); "

@@ -22,6 +22,7 @@ from harness.planning import claims as claim_checks
 from harness.planning.designs import Change
 from harness.planning.selection import chosen_only
 from harness.planning.variants import Candidate, Expansion, Specify, expand
+from harness.redact import REFUSED, redact, secret_settings
 from harness.registry import registry
 from harness.specify import Memory, specify
 from harness.suite import LoadedSuite, load_suite
@@ -52,7 +53,7 @@ class PlannedSuite:
         if self.plan.reference in broken:
             raise HarnessError(f"the reference is broken, so nothing is left: {broken[self.plan.reference]}")
         names = {name for name in self.candidates if name not in broken}
-        notes = [f"{name} is left out: {message}" for name, message in broken.items()]
+        notes = [f"{name} is left out: {redact(message)}" for name, message in broken.items()]
         plan = _narrowed(self.plan, names)
         return replace(self, plan=plan.model_copy(update={"notes": (*plan.notes, *notes)}))
 
@@ -145,6 +146,7 @@ def plan_loaded(loaded: LoadedSuite, *, only: Sequence[str] = (), skip_broken: b
     if problems:
         raise SuiteError(problems)
     notes = [f"{suite.claims[int(one.path[1])].id} is not judged here: {one.message}" for one in late]
+    _refuse_secrets(specs)
     planned = PlannedSuite(_plan(loaded, task, expansion, specs, metrics, notes), loaded, candidates)
     if blamed:
         planned = planned.without({name: str(found[0]) for name, found in blamed.items()})
@@ -152,6 +154,19 @@ def plan_loaded(loaded: LoadedSuite, *, only: Sequence[str] = (), skip_broken: b
         return planned
     kept = {variant.name for variant in chosen_only(planned.plan.variants, only)}
     return replace(planned, plan=_narrowed(planned.plan, kept, reason="that --only left out"))
+
+
+def _refuse_secrets(specs: Mapping[str, TrialSpec]) -> None:
+    """Refuse secrets that a plugin's Config took in by itself, such as a default from the environment.
+
+    Raises:
+        HarnessError: a specification, which is kept with every trial, holds one.
+    """
+    for name, spec in specs.items():
+        if spec.plugins:
+            found = next(secret_settings(spec.model_dump(mode="json")), None)
+            if found is not None:
+                raise HarnessError(f"the configuration of {name} at {dotted(found)}: {REFUSED}")
 
 
 def _plan(
@@ -191,13 +206,16 @@ def _plan(
         margins={recorded_name(metrics, name): margin for name, margin in suite.margins.items()},
         resources=suite.resources,
         budget=suite.budget,
+        failures=suite.failures,
+        pruning=suite.pruning,
+        checkpoints=suite.checkpoints,
         report=suite.report,
         questions={
             entry.group if isinstance(entry, Group) else entry.factor: entry.question
             for _, entry in entries(suite)
             if entry.question
         },
-        notes=(*expansion.notes, *notes),
+        notes=(*expansion.notes, *notes, *([suite.pruning.note] if suite.pruning else ())),
     )
 
 

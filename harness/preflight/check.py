@@ -143,7 +143,6 @@ def inspect(spec: TrialSpec, *, cache: Path) -> Inspection:
     notes: list[str] = []
     facts = None
     try:
-        _check_division(spec)
         small = _small(spec)
         task = _create(small, cache)
         try:
@@ -160,20 +159,6 @@ def inspect(spec: TrialSpec, *, cache: Path) -> Inspection:
     except Mistakes as found:
         return Inspection(found.mistakes, None, notes)
     return Inspection([], facts, notes)
-
-
-def _check_division(spec: TrialSpec) -> None:
-    parts = spec.world_size * spec.train.accumulation
-    if spec.train.batch_size % parts:
-        raise Mistakes(
-            [
-                Mistake(
-                    ("train", "batch_size"),
-                    f"{spec.train.batch_size} samples do not divide into {spec.world_size} processes x "
-                    f"{spec.train.accumulation} accumulation steps; use a multiple of {parts}",
-                )
-            ]
-        )
 
 
 def _create(spec: TrialSpec, cache: Path) -> Task:

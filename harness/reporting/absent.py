@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.analysis.effects import families_of
 from harness.analysis.values import Absence, absences, replicate_table, replicates_of
 from harness.analysis.wording import counted, metric_name, name_replicates, over_replicates
@@ -10,6 +12,11 @@ from harness.reporting.curves import primary_metric
 from harness.reporting.model import Absent, Cell, Column, Row, Table
 from harness.reporting.names import Names
 from harness.store.read import RunRecord
+
+BIAS = (
+    "Trials were pruned because they looked worse than others: where some seeds of a variant are pruned and "
+    "others whole, the mean of those left flatters it."
+)
 
 
 def absent_values(record: RunRecord, names: Names) -> Absent | None:
@@ -28,12 +35,17 @@ def absent_values(record: RunRecord, names: Names) -> Absent | None:
             Column("Reason", numeric=False),
         ),
         rows=tuple(_absence_row(plan, names, one) for one in found),
-        notes=("What is missing enters no mean and no verdict; comparisons use the pairs that are left.",),
+        notes=_notes(plan, found),
     )
     return Absent(
         values=values,
         fewer=_fewer_table(plan, names, fewer) if fewer else None,
     )
+
+
+def _notes(plan: Plan, found: Sequence[Absence]) -> tuple[str, ...]:
+    general = "What is missing enters no mean and no verdict; comparisons use the pairs that are left."
+    return (general, BIAS) if any(one.reason.startswith("pruned") for one in found) else (general,)
 
 
 def _absence_row(plan: Plan, names: Names, absence: Absence) -> Row:

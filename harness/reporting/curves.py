@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pandas as pd
 
-from harness.analysis.values import replicates_of, resolve_metric, why_absent
+from harness.analysis.values import is_usable, replicates_of, resolve_metric, why_absent
 from harness.analysis.wording import format_scale, format_value, metric_name, over_replicates
 from harness.config import MetricInfo
 from harness.plan import STAND_IN, Plan
@@ -110,7 +109,7 @@ def _lines(record: RunRecord, names: Names, split: str, metric: str) -> tuple[Li
 def _line(rows: pd.DataFrame, names: Names, variant: str, trials: list[str]) -> Line | None:
     """Mean and range by epoch, over epochs that every trial reached: no jump where one ends early."""
     ours = rows[rows["trial_id"].isin(trials)]
-    ours = ours[np.isfinite(ours["value"])]
+    ours = ours[is_usable(ours["value"])]
     by_epoch = ours.groupby("epoch")["value"].agg(["mean", "min", "max", "count"])
     whole = by_epoch[by_epoch["count"] == ours["trial_id"].nunique()]
     if whole.empty:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from harness.analysis.wording import counted
+from harness.errors import StoreError
 from harness.plan import Plan, PlannedTrial
 from harness.reporting.model import Overview, Picture, PictureRow
 from harness.reporting.names import Names
 from harness.store.read import RunRecord
 
+MOST_PIXELS = 1 << 25  # of a strip
 MOST_EPOCHS = 12  # per variant
 OVERVIEW_EPOCHS = 4
 OVERVIEW_TILES = 2
@@ -29,7 +30,7 @@ class Samples:
 
     def __init__(self, record: RunRecord, names: Names) -> None:
         table = record.artifacts
-        self._root = record.root
+        self._files = record.files
         self._names = names
         samples = table[table["kind"] == "sample"]
         chosen = _one_trial_each(record.plan, samples)
@@ -131,8 +132,16 @@ class Samples:
         ]
         if rows.empty:
             return None
-        grid = tile_grid(self._root / Path(rows.iloc[-1]["path"]), tiles)
+        grid = self._grid(str(rows.iloc[-1]["path"]), tiles)
         return Picture(file, _png(grid), grid.width, grid.height, alt)
+
+    def _grid(self, path: str, tiles: int | None) -> Image.Image:
+        try:
+            return tile_grid(self._files.read(path), tiles)
+        except FileNotFoundError:
+            raise StoreError(f"the picture {path} is not in the store {self._files.address}") from None
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise StoreError(f"the picture {path} in {self._files.address} cannot be read: {error}") from None
 
 
 def _one_trial_each(plan: Plan, samples: pd.DataFrame) -> dict[str, PlannedTrial]:
@@ -164,10 +173,17 @@ def overview_epochs(last: Sequence[int]) -> list[int]:
     return sorted({1, *last} | set(evenly_spaced(range(1, longest + 1), OVERVIEW_EPOCHS)))
 
 
-def tile_grid(path: Path, tiles: int | None = None) -> Image.Image:
-    """Return the first `tiles` square tiles of a strip (none: all) with gaps, at most eight in a row."""
-    with Image.open(path) as strip:
+def tile_grid(png: bytes, tiles: int | None = None) -> Image.Image:
+    """Return the first `tiles` square tiles of a strip (none: all) with gaps, at most eight in a row.
+
+    Raises:
+        ValueError: the strip has too many pixels, or not one whole tile.
+        OSError: it is no PNG.
+    """
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as strip:
         side = strip.height
+        if strip.width * side > MOST_PIXELS or strip.width < side:  # before a pixel is unfolded
+            raise ValueError(f"{strip.width} x {side} pixels")
         number = min(tiles or strip.width // side, strip.width // side)
         per_row = min(number, TILES_PER_ROW)
         rows = -(-number // per_row)

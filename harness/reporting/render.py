@@ -22,9 +22,11 @@ from harness.reporting.model import Picture, View
 from harness.reporting.view import build_view
 from harness.store.read import RunRecord
 from harness.tracking.history.model import History
+from harness.visible import visible
 
 Folder = Path | Traversable
 STYLE = "_style.css"
+MOST_NAME = 200  # characters of a file's name, those of its end apart
 
 
 @dataclass(frozen=True)
@@ -148,14 +150,14 @@ class _Desk:
 
     def chart_file(self, chart: Chart) -> Markup:
         """Keep the wide form as a file and return its address."""
-        name = f"charts/{chart.name}.svg"
+        name = f"charts/{_file_name(chart.name)}.svg"
         svg = standalone(self.drawing(chart).wide, read_palette(self.css), chart.title)
         self.files[name] = svg.encode()
         return Markup(name)
 
     def picture_file(self, picture: Picture) -> Markup:
         """Keep a picture as a file and return its address."""
-        name = f"pictures/{picture.name}.png"
+        name = f"pictures/{_file_name(picture.name)}.png"
         self.files[name] = picture.png
         return Markup(name)
 
@@ -164,7 +166,7 @@ class _Desk:
 
 
 def _html_environment(source: _Templates, desk: _Desk) -> Environment:
-    environment = _environment(source, finalize=None)
+    environment = _environment(source, finalize=_visible_value)
     environment.globals["chart"] = desk.chart_inline
     return environment
 
@@ -186,8 +188,12 @@ def _environment(source: _Templates, finalize: Any) -> Environment:
     )
 
 
+def _visible_value(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 def _markdown_value(value: Any) -> Any:
-    return value if hasattr(value, "__html__") else Markup(markdown_text(str(value)))
+    return value if hasattr(value, "__html__") else Markup(markdown_text(visible(str(value))))
 
 
 def _markdown_address(url: str) -> Markup:
@@ -202,9 +208,16 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
+def _file_name(text: str) -> str:
+    """Return a name without anything that leads to another folder: names of metrics come from the store."""
+    return re.sub(r"[^\w.+-]", "_", text)[:MOST_NAME]
+
+
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file in the place of what stood there; a link there is replaced, not followed."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         path.write_bytes(content)
     except OSError as error:
         raise HarnessError(f"cannot write the report: {path}: {error.strerror or error}") from error

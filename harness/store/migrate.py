@@ -45,10 +45,21 @@ def _add_sd(attempts: pa.Table) -> pa.Table:
     return attempts.set_column(attempts.schema.get_field_index("metrics"), "metrics", lifted)
 
 
+def _add_scale(attempts: pa.Table) -> pa.Table:
+    """Version 3 knew one process to a trial and no kinds of failure."""
+    for name, kind in (
+        ("failure_kind", pa.string()),
+        ("effective_batch", pa.int32()),
+        ("gpus", pa.float64()),
+    ):
+        attempts = attempts.append_column(name, pa.nulls(attempts.num_rows, kind))
+    return attempts
+
+
 def _as_it_is(table: pa.Table) -> pa.Table:
     return table
 
 
-ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold, _add_sd)
-RUN_STEPS: tuple[Step, ...] = (_as_it_is, _as_it_is)
+ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold, _add_sd, _add_scale)
+RUN_STEPS: tuple[Step, ...] = (_as_it_is, _as_it_is, _as_it_is)
 """The step at position v - 1 leads from version v to v + 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from harness.errors import StoreError, did_you_mean
 from harness.plan import Plan, PlannedTrial
 from harness.provenance import available_cpus
+from harness.store.files import Files
 from harness.store.migrate import ATTEMPT_STEPS, RUN_STEPS, Step, migrate
 from harness.store.schema import (
     ATTEMPT_SCHEMA,
@@ -25,23 +25,25 @@ from harness.store.schema import (
     RUN_SCHEMA,
     SCHEMA_VERSION,
     TRIAL_FIELDS,
-    VERSION_KEY,
 )
+from harness.store.soundness import parsed_json, version_of, why_not_to_read, why_not_to_use
 from harness.store.write import Attempt, StoreLayout
 
+PARQUET = ".parquet"
 JSON_COLUMNS = ("reused", "notes", "versions")
 TRIAL_COLUMNS = [name for name, _ in TRIAL_FIELDS]
 READERS = min(8, 2 * available_cpus())  # threads: decoding a file is done outside the interpreter's lock
 
-DEFAULT_STORE = Path("runs")
+DEFAULT_STORE = "runs"
+FAR_READERS = 16  # threads for a store that answers from afar: they wait, most of the time
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """All that a store knows of one run: the only input of analysis and reports."""
 
-    root: Path
-    """Folder of the store; paths of artifacts are relative to it."""
+    files: Files
+    """Of the store; paths of artifacts are relative to it."""
     run: dict[str, Any]
     """Columns of `runs`; those that hold JSON are parsed, `plan` is left out."""
     plan: Plan
@@ -76,14 +78,14 @@ HEAD_COLUMNS = [column.name for column in fields(Head)]  # the same in every ver
 class StoreReader(StoreLayout):
     """Reads a store as it was when first asked; open it again to see what came since."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self._heads: dict[Path, Head] = {}
+    def __init__(self, store: Path | str | Files) -> None:
+        super().__init__(store)
+        self._heads: dict[str, Head] = {}
 
     @cached_property
     def runs(self) -> pa.Table:
         """The table `runs`, oldest first; `run_rows` is quicker where no plan is needed."""
-        return _oldest_first(_lifted(_read_files(self._run_files()), RUN_SCHEMA, RUN_STEPS))
+        return _oldest_first(_lifted(self._read_files(self._run_files()), RUN_SCHEMA, RUN_STEPS))
 
     def run_rows(self) -> list[dict[str, Any]]:
         """Return every column of every run but its plan, oldest first; those that hold JSON are parsed."""
@@ -92,16 +94,17 @@ class StoreReader(StoreLayout):
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
         schema = RUN_SCHEMA.remove(RUN_SCHEMA.get_field_index("plan"))
-        rows = _oldest_first(_lifted(_read_files(self._run_files(), schema.names), schema, RUN_STEPS))
+        rows = _oldest_first(_lifted(self._read_files(self._run_files(), schema.names), schema, RUN_STEPS))
         return list(rows.to_pylist())
 
-    def _run_files(self) -> list[Path]:
-        return sorted((self.root / "runs").glob("*.parquet"))
+    def _run_files(self) -> list[str]:
+        return [f"runs/{name}" for name in self.files.names("runs") if name.endswith(PARQUET)]
 
     @cached_property
     def attempts(self) -> pa.Table:
         """Every attempt, with its metrics, costs and artifacts nested."""
-        return _by_trial(_read_files(sorted((self.root / "attempts").glob("*/*.parquet"))))
+        found = self.files.files_below("attempts")
+        return _by_trial(self._read_files([path for path in found if path.endswith(PARQUET)]))
 
     def tables(self) -> dict[str, pa.Table]:
         """Return what `harness query` sees.
@@ -124,14 +127,14 @@ class StoreReader(StoreLayout):
         """
         ids = [str(row["run_id"]) for row in self._rows]
         if not ids:
-            raise StoreError(f"the store {self.root} holds no run; `harness run SUITE` makes one")
+            raise StoreError(f"the store {self.address} holds no run; `harness run SUITE` makes one")
         if selector == "latest":
             return ids[-1]
         found = [run_id for run_id in ids if run_id.startswith(selector)]
         if selector in found:
             return selector
         if not found:
-            raise StoreError(f"no run '{selector}' in {self.root}{did_you_mean(selector, ids)}")
+            raise StoreError(f"no run '{selector}' in {self.address}{did_you_mean(selector, ids)}")
         if len(found) > 1:
             raise StoreError(f"'{selector}' names {len(found)} runs: {', '.join(found)}; give more of the id")
         return found[0]
@@ -147,13 +150,13 @@ class StoreReader(StoreLayout):
             StoreError: no run, or several runs, are named so.
         """
         row = self._run_row(selector)
-        run_id, plan = row["run_id"], Plan.model_validate_json(row.pop("plan"))
+        run_id, plan = row["run_id"], row.pop("plan")
         wanted = [
             one for one in plan.trials if variants is None or not set(variants).isdisjoint(one.variants)
         ]
         chosen = self._attempts_of_run(wanted, run_id, row["reused"])
         return RunRecord(
-            root=self.root,
+            files=self.files,
             run=row,
             plan=plan,
             trials=chosen.select(TRIAL_COLUMNS).to_pandas(),
@@ -166,104 +169,179 @@ class StoreReader(StoreLayout):
         Raises:
             StoreError: no run, or several runs, are named so.
         """
-        return Plan.model_validate_json(self._run_row(selector)["plan"])
+        found: Plan = self._run_row(selector)["plan"]
+        return found
 
     def _run_row(self, selector: str) -> dict[str, Any]:
         path = self.run_file(self.find_run(selector))
-        [row] = _lifted([_read_file(path)], RUN_SCHEMA, RUN_STEPS).to_pylist()
-        return _parsed(row)
+        [row] = _lifted([self._read_file(path)], RUN_SCHEMA, RUN_STEPS).to_pylist()
+        try:
+            return {**_parsed(row), "plan": Plan.model_validate_json(row["plan"])}
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"the plan in {self.address}/{path} cannot be read: {error}") from error
 
     def _attempts_of_run(
         self, planned: Sequence[PlannedTrial], run_id: str, reused: dict[str, int]
     ) -> pa.Table:
         """Return one attempt for every planned trial that was tried."""
-        trials = sorted({trial.id for trial in planned} & self.tried)
-        with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda trial_id: self._answer(trial_id, run_id, reused.get(trial_id)), trials)
+        files = self._files_of({trial.id for trial in planned})
+
+        def answer(trial_id: str) -> pa.Table | None:
+            return self._answer(files[trial_id], run_id, reused.get(trial_id))
+
+        with ThreadPoolExecutor(self._readers) as pool:
+            found = pool.map(answer, sorted(files))
             return _by_trial([table for table in found if table is not None])
 
-    def _answer(self, trial_id: str, run_id: str, reused: int | None) -> pa.Table | None:
+    def _answer(self, files: Sequence[str], run_id: str, reused: int | None) -> pa.Table | None:
         """Return the attempt that answers for a trial in a run: the run's own, else the one it reused.
 
         Of several that is the last complete one, else the last one. Attempts are numbered as they are
         made, and runs are most often asked for from the newest on: so the last file that is not known yet
         is read whole at once, and of those before it the heads, until the answer is found.
         """
-        unfinished: Path | None = None
-        paths = sorted(self._attempt_files(trial_id), reverse=True)
+        unfinished: str | None = None
+        paths = sorted(files, reverse=True)
         likely = next((path for path in paths if path not in self._heads), None)
         for path in paths:
             head, whole = self._head(path, whole=path == likely)
             if head.run_id != run_id and head.attempt != reused:
                 continue
             if head.status == "complete":
-                return _read_file(path) if whole is None else whole
+                return self._read_file(path) if whole is None else whole
             unfinished = unfinished or path
-        return None if unfinished is None else _read_file(unfinished)
+        return None if unfinished is None else self._read_file(unfinished)
 
-    def _head(self, path: Path, *, whole: bool) -> tuple[Head, pa.Table | None]:
+    def _head(self, path: str, *, whole: bool) -> tuple[Head, pa.Table | None]:
         """Return the head of an attempt, and all of it where it is read `whole` for it."""
-        table = _read_file(path) if whole else None
+        table = self._read_file(path) if whole else None
         if path not in self._heads:
-            self._heads[path] = _head_of(_read_file(path, HEAD_COLUMNS) if table is None else table)
+            self._heads[path] = _head_of(self._read_file(path, HEAD_COLUMNS) if table is None else table)
         return self._heads[path], table
 
-    def _attempt_files(self, trial_id: str) -> list[Path]:
-        return list(self.attempt_file(trial_id, 1).parent.glob("*.parquet"))
+    def _attempt_files(self, trial_id: str) -> list[str]:
+        folder = f"attempts/{trial_id}"
+        return [f"{folder}/{name}" for name in self.files.names(folder) if name.endswith(PARQUET)]
+
+    def _files_of(self, trial_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return the files of the attempts of those trials that have any, oldest first.
+
+        On this machine every trial is a folder to look into; from afar one listing of all is quicker.
+        """
+        if self.files.is_local:
+            return {one: self._attempt_files(one) for one in self.tried & set(trial_ids)}
+        found: dict[str, list[str]] = {}
+        for path in self._listed:
+            trial_id = path.split("/")[1]
+            if trial_id in trial_ids and path.endswith(PARQUET):
+                found.setdefault(trial_id, []).append(path)
+        return found
+
+    @cached_property
+    def _listed(self) -> list[str]:
+        return self.files.files_below("attempts")
 
     @cached_property
     def tried(self) -> frozenset[str]:
         """Ids of the trials that have an attempt."""
-        folder = self.root / "attempts"
-        return frozenset(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
+        return frozenset(self.files.names("attempts"))
 
     def heads_of(self, trial_id: str) -> list[Head]:
-        """Return how the attempts of one trial were made and how they ended, oldest first."""
-        if trial_id not in self.tried:
-            return []
-        rows = [_head_of(_read_file(path, HEAD_COLUMNS)) for path in self._attempt_files(trial_id)]
+        """Return how the attempts of one trial were made and how they ended, oldest first, as of now."""
+        rows = [_head_of(self._read_file(path, HEAD_COLUMNS)) for path in self._attempt_files(trial_id)]
         return sorted(rows, key=lambda head: head.attempt)
+
+    def heads_of_all(self, trial_ids: Collection[str]) -> dict[str, list[Head]]:
+        """Return the same of many trials at once; none is left out, those that were never tried are empty."""
+        files = self._files_of(set(trial_ids))
+        paths = [path for of_trial in files.values() for path in of_trial]
+        found: dict[str, list[Head]] = {trial_id: [] for trial_id in trial_ids}
+        for path, table in zip(paths, self._read_files(paths, HEAD_COLUMNS), strict=True):
+            found[path.split("/")[1]].append(_head_of(table))
+        return {one: sorted(heads, key=lambda head: head.attempt) for one, heads in found.items()}
 
     def attempts_of(self, trial_id: str) -> list[Attempt]:
         """Return the attempts of one trial, oldest first; reads no other file."""
-        table = _by_trial([_read_file(path) for path in self._attempt_files(trial_id)])
+        table = _by_trial([self._read_file(path) for path in self._attempt_files(trial_id)])
         return [Attempt.from_row(row) for row in table.to_pylist()]
 
+    def attempt(self, trial_id: str, number: int) -> Attempt | None:
+        """Return one attempt as it stands now, none where it has no record; reads its file alone."""
+        try:
+            table = self._table(self.attempt_file(trial_id, number))
+        except FileNotFoundError:
+            return None
+        [row] = _by_trial([table]).to_pylist()
+        return Attempt.from_row(row)
 
-def open_store(root: Path | str) -> StoreReader:
-    """Return a reader for the store at `root`.
+    @property
+    def _readers(self) -> int:
+        return READERS if self.files.is_local else FAR_READERS
+
+    def _read_files(self, paths: Sequence[str], columns: Sequence[str] | None = None) -> list[pa.Table]:
+        """Return one table a file, in the order of `paths`."""
+        with ThreadPoolExecutor(self._readers) as pool:
+            return list(pool.map(lambda path: self._read_file(path, columns), paths))
+
+    def _read_file(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return `columns` of a file, or all, in the version of the schema that it was written in.
+
+        Raises:
+            StoreError: it is not there, cannot be read, or is of another version.
+        """
+        try:
+            return self._table(path, columns)
+        except FileNotFoundError as error:
+            raise StoreError(f"cannot read {self.address}/{path}: there is no such file") from error
+
+    def _table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        try:
+            with self.files.open(path) as file:
+                parquet = pq.ParquetFile(file)
+                wrong = why_not_to_read(path, parquet.schema_arrow, *_claimed(parquet.metadata, columns))
+                table = None if wrong else parquet.read(columns, use_threads=False)
+                if table is not None:
+                    table.validate(full=True)
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException, MemoryError) as error:
+            raise StoreError(f"cannot read {self.address}/{path}: {error}") from error
+        if wrong or (wrong := why_not_to_use(path, table)):
+            raise StoreError(f"{self.address}/{path} is no file that a harness wrote: {wrong}")
+        if not 1 <= _version(table) <= SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.address}/{path} has store schema {_version(table)}, this harness reads 1 to "
+                f"{SCHEMA_VERSION}; use the version of the harness that wrote it"
+            )
+        return table
+
+
+def open_store(store: Path | str) -> StoreReader:
+    """Return a reader for a store: a path, or an address such as s3://bucket/folder.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: there is no store, or it is out of reach.
     """
-    root = Path(root).expanduser().resolve()
-    if not (root / "runs").is_dir():
-        raise StoreError(f"no store at {root}; `harness run SUITE --store {root}` makes one")
-    return StoreReader(root)
-
-
-def _read_files(paths: Sequence[Path], columns: Sequence[str] | None = None) -> list[pa.Table]:
-    """Return one table a file, in the order of `paths`."""
-    with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda path: _read_file(path, columns), paths))
-
-
-def _read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return `columns` of a file, or all, in the version of the schema that it was written in."""
-    try:
-        table = pq.ParquetFile(path).read(columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"cannot read {path}: {error}") from error
-    if not 1 <= _version(table) <= SCHEMA_VERSION:
+    reader = StoreReader(store)
+    is_there = (reader.root / "runs").is_dir() if reader.files.is_local else reader.files.names("runs")
+    if not is_there:
         raise StoreError(
-            f"{path} has store schema {_version(table)}, this harness reads 1 to {SCHEMA_VERSION}; "
-            "use the version of the harness that wrote it"
+            f"no store at {reader.address}; `harness run SUITE --store {reader.address}` makes one"
         )
-    return table
+    return reader
+
+
+def _claimed(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> tuple[int, int]:
+    """Return the rows of a file and, where its nested columns are read too, the values in all columns."""
+    if columns is not None:
+        return metadata.num_rows, 0
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    values = (group.column(index).num_values for group in groups for index in range(group.num_columns))
+    return metadata.num_rows, sum(values)
 
 
 def _version(table: pa.Table) -> int:
-    return int((table.schema.metadata or {}).get(VERSION_KEY, b"0"))
+    return version_of(table.schema)
 
 
 def _lifted(tables: Sequence[pa.Table], schema: pa.Schema, steps: Sequence[Step]) -> pa.Table:
@@ -289,8 +367,15 @@ def _oldest_first(runs: pa.Table) -> pa.Table:
 
 
 def _parsed(run: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a run with those that hold JSON as values."""
-    return {**run, **{name: json.loads(run[name]) for name in JSON_COLUMNS}}
+    """Return the columns of a run with those that hold JSON as values.
+
+    Raises:
+        StoreError: one of them holds something else.
+    """
+    try:
+        return {**run, **{name: parsed_json(name, run[name]) for name in JSON_COLUMNS}}
+    except ValueError as error:
+        raise StoreError(f"runs/{run['run_id']}.parquet is no file that a harness wrote: {error}") from error
 
 
 def _head_of(table: pa.Table) -> Head:

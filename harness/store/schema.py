@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3  # harness.store.migrate lifts files of older versions
+SCHEMA_VERSION = 4  # harness.store.migrate lifts files of older versions
 VERSION_KEY = b"harness_schema"
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -48,7 +48,8 @@ TRIAL_FIELDS = [
     ("fold", pa.int32()),  # part of the training split that it validates on, from 0; null without folds
     ("spec", pa.string()),  # JSON, harness.config.TrialSpec
     ("code_hash", pa.string()),  # of the sources that training uses
-    ("status", pa.string()),  # running, complete, failed, interrupted or lost
+    ("status", pa.string()),  # running, complete, failed, interrupted, lost or pruned
+    ("failure_kind", pa.string()),  # harness.failures.FailureKind; null unless failed or lost
     ("error_class", pa.string()),
     ("error", pa.string()),  # message and last lines of the traceback
     ("failure", pa.string()),  # JSON, evidence of a failure (batch, loss terms, gradient norms)
@@ -64,7 +65,9 @@ TRIAL_FIELDS = [
     ("device", pa.string()),
     ("threads", pa.int32()),
     ("strategy", pa.string()),  # as in force, not as asked for
-    ("world_size", pa.int32()),
+    ("world_size", pa.int32()),  # processes that took part, as in force
+    ("effective_batch", pa.int32()),  # samples of one optimizer step, over all processes and micro-batches
+    ("gpus", pa.float64()),  # GPUs that it was allotted, over all processes
     ("precision", pa.string()),
     ("determinism", pa.string()),
     ("host", pa.string()),

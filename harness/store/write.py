@@ -1,26 +1,29 @@
 """Writing a store: whole files only, each replaced in one step.
 
-A reader sees either the file before or the file after, and a writer killed at
-any moment leaves at most a temporary file behind, which nobody reads.
+A reader sees either the file before or the file after, and a writer killed at any moment leaves at most
+a temporary file behind, which nobody reads.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import StoreError
+from harness.redact import redact
+from harness.store.files import Files, LocalFiles, open_files
 from harness.store.schema import ATTEMPT_SCHEMA, NESTED, RUN_SCHEMA
+from harness.train.progress import PROGRESS  # of a state's files the last: where it is, the state is whole
+
+if TYPE_CHECKING:
+    from harness.store.read import StoreReader
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Attempt:
     spec: str
     code_hash: str
     status: str = "running"
+    failure_kind: str | None = None
     error_class: str | None = None
     error: str | None = None
     failure: str | None = None
@@ -53,6 +57,8 @@ class Attempt:
     threads: int | None = None
     strategy: str | None = None
     world_size: int | None = None
+    effective_batch: int | None = None
+    gpus: float | None = None
     precision: str | None = None
     determinism: str | None = None
     host: str | None = None
@@ -106,30 +112,59 @@ class Run:
 
 
 class StoreLayout:
-    """Where a store keeps its files."""
+    """Where a store keeps its files: paths below it, for `files`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        store: a path, an address such as s3://bucket/folder, or the files themselves.
+    """
 
-    def run_file(self, run_id: str) -> Path:
+    def __init__(self, store: Path | str | Files) -> None:
+        self.files: Files = open_files(store) if isinstance(store, (Path, str)) else store
+
+    @property
+    def address(self) -> str:
+        """An absolute path, or an address such as s3://bucket/folder."""
+        return self.files.address
+
+    @property
+    def root(self) -> Path:
+        """The folder of a store on this machine; other stores have none."""
+        assert isinstance(self.files, LocalFiles), self.address
+        return self.files.root
+
+    def run_file(self, run_id: str) -> str:
         """Return the file of a run."""
-        return self.root / "runs" / f"{run_id}.parquet"
+        return f"runs/{run_id}.parquet"
 
-    def stop_file(self, run_id: str) -> Path:
+    def stop_file(self, run_id: str) -> str:
         """Return the file whose existence asks the trials of a run to stop."""
-        return self.root / "runs" / f"{run_id}.stop"
+        return f"runs/{run_id}.stop"
 
-    def attempt_file(self, trial_id: str, attempt: int) -> Path:
+    def attempt_file(self, trial_id: str, attempt: int) -> str:
         """Return the file of an attempt."""
-        return self.root / "attempts" / trial_id / f"{attempt:04d}.parquet"
+        return f"attempts/{trial_id}/{attempt:04d}.parquet"
 
-    def artifact_folder(self, trial_id: str, attempt: int) -> Path:
+    def artifact_folder(self, trial_id: str, attempt: int) -> str:
         """Return the folder of an attempt's pictures and checkpoints."""
-        return self.root / "artifacts" / trial_id / f"{attempt:04d}"
+        return f"artifacts/{trial_id}/{attempt:04d}"
 
-    def report_folder(self, run_id: str) -> Path:
+    def state_folder(self, trial_id: str, attempt: int) -> str:
+        """Return the folder of an attempt's states."""
+        return f"{self.artifact_folder(trial_id, attempt)}/state"
+
+    def end_file(self, trial_id: str, attempt: int) -> str:
+        """Return the file that asks one attempt to end, and says why."""
+        return f"{self.artifact_folder(trial_id, attempt)}/end"
+
+    def report_folder(self, run_id: str) -> str:
         """Return the folder of a run's report."""
-        return self.root / "reports" / run_id
+        return f"reports/{run_id}"
+
+    def newest_state(self, trial_id: str, attempt: int) -> str | None:
+        """Return the name of the newest whole state of an attempt, or none; names sort by their age."""
+        folder = self.state_folder(trial_id, attempt)
+        found = (path.split("/") for path in self.files.files_below(folder))
+        return max((state for *_, state, name in found if name == PROGRESS), default=None)
 
 
 class StoreWriter(StoreLayout):
@@ -145,7 +180,8 @@ class StoreWriter(StoreLayout):
         Raises:
             StoreError: the store cannot be written.
         """
-        _write_table(self.run_file(run.run_id), asdict(run), RUN_SCHEMA)
+        row = _redacted(asdict(run), ("command", "notes"))
+        self._write_table(self.run_file(run.run_id), row, RUN_SCHEMA)
 
     def write_attempt(self, attempt: Attempt) -> None:
         """Write or replace the file of an attempt.
@@ -153,94 +189,112 @@ class StoreWriter(StoreLayout):
         Raises:
             StoreError: the store cannot be written.
         """
-        _write_table(self.attempt_file(attempt.trial_id, attempt.attempt), asdict(attempt), ATTEMPT_SCHEMA)
+        row = _redacted(asdict(attempt), ("error", "failure"))
+        self._write_table(self.attempt_file(attempt.trial_id, attempt.attempt), row, ATTEMPT_SCHEMA)
 
     def claim_attempt(self, trial_id: str, after: int) -> int:
         """Return the number of a new attempt, the first above `after` that nobody else has claimed.
-
-        The folder of its artifacts is the claim: making it succeeds for one process alone.
 
         Raises:
             StoreError: the store cannot be written.
         """
         number = after + 1
-        while True:
-            folder = self.artifact_folder(trial_id, number)
-            try:
-                folder.mkdir(parents=True)
-                return number
-            except FileExistsError:
-                number += 1
-            except OSError as error:
-                raise StoreError(f"cannot write {folder}: {error.strerror or error}") from error
+        while not self.files.create(f"{self.artifact_folder(trial_id, number)}/claim", b""):
+            number += 1
+        return number
 
-    def write_artifact(self, path: Path, content: bytes) -> dict[str, str]:
-        """Write a file below the store and return its `path` and `hash` columns."""
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-        return self.describe_artifact(path)
+    def write_artifact(self, path: str, content: bytes) -> dict[str, str]:
+        """Write a file of the store and return its `path` and `hash` columns."""
+        self.files.write(path, content)
+        return {"path": path, "hash": hashlib.sha256(content).hexdigest()}
 
-    def describe_artifact(self, path: Path) -> dict[str, str]:
-        """Return the `path` and `hash` columns of a file that lies below the store."""
-        return {
-            "path": path.relative_to(self.root).as_posix(),
-            "hash": hashlib.sha256(path.read_bytes()).hexdigest(),
-        }
+    def keep_artifact(self, local: Path, path: str) -> dict[str, str]:
+        """Put a file from `files.local_folder` into the store and return its `path` and `hash` columns."""
+        self.files.upload(local, path)
+        with local.open("rb") as file:
+            return {"path": path, "hash": hashlib.file_digest(file, "sha256").hexdigest()}
+
+    def keep_state(self, local: Path, trial_id: str, attempt: int) -> None:
+        """Put a whole state into the store, and delete the attempt's older ones only then.
+
+        Raises:
+            StoreError: the store cannot be written; the states before are as they were.
+        """
+        folder = self.state_folder(trial_id, attempt)
+        self.files.upload(local, f"{folder}/{local.name}", last=PROGRESS)
+        if self.files.is_local:
+            return  # it lies in the store itself: the loop deletes older ones
+        for older in set(self.files.names(folder)) - {local.name}:
+            self.files.delete_folder(f"{folder}/{older}")  # nobody goes on from it: the new one is there
+
+    def delete_states(self, trial_id: str, attempt: int) -> None:
+        """Free the room that states take once a trial is complete: of this attempt and of those before."""
+        for number in range(1, attempt + 1):
+            self.files.delete_folder(self.state_folder(trial_id, number))
 
     def request_stop(self, run_id: str) -> None:
         """Ask the trials of a run to write a checkpoint and end."""
-        self.stop_file(run_id).touch()
+        self.files.write(self.stop_file(run_id), b"")
 
     def withdraw_stop(self, run_id: str) -> None:
         """Take the request to stop back, once every trial has ended."""
-        self.stop_file(run_id).unlink(missing_ok=True)
+        self.files.delete(self.stop_file(run_id))
 
     def stop_requested(self, run_id: str) -> bool:
         """Tell whether the trials of a run have been asked to stop."""
-        return self.stop_file(run_id).exists()
+        return self.files.exists(self.stop_file(run_id))
+
+    def ask_to_end(self, trial_id: str, attempt: int, reason: str) -> None:
+        """Ask one attempt to write its state and end.
+
+        Args:
+            trial_id: of the trial.
+            attempt: its number.
+            reason: "pruned" or "preempted".
+        """
+        assert reason in ("pruned", "preempted"), reason
+        self.files.write(self.end_file(trial_id, attempt), reason.encode())
+
+    def end_asked(self, trial_id: str, attempt: int) -> str | None:
+        """Return why an attempt has been asked to end, none where it has not."""
+        path = self.end_file(trial_id, attempt)
+        try:
+            return self.files.read(path).decode() if self.files.exists(path) else None
+        except FileNotFoundError:
+            return None
+
+    def reader(self) -> StoreReader:
+        """Return a reader of the same store as it is now."""
+        from harness.store.read import StoreReader
+
+        return StoreReader(self.files)
+
+    def _write_table(self, path: str, row: dict[str, Any], schema: pa.Schema) -> None:
+        table = pa.Table.from_pylist([row], schema=schema)
+        buffer = pa.BufferOutputStream()
+        # Of one row: zstd would take as long again to read, and statistics would be half of the file.
+        pq.write_table(table, buffer, compression="snappy", write_statistics=False)
+        self.files.write(path, buffer.getvalue())
 
 
-def create_store(root: Path) -> StoreWriter:
-    """Return a writer for the store at `root`, whose folder is made if need be.
+def create_store(store: Path | str) -> StoreWriter:
+    """Return a writer for a store; a folder is made if need be, a bucket has to be there.
 
     Raises:
-        StoreError: the folder cannot be made or written.
+        StoreError: the folder cannot be made or written, or the bucket is out of reach.
     """
-    root = root.expanduser().resolve()
+    writer = StoreWriter(store)
+    if not isinstance(writer.files, LocalFiles):
+        writer.files.names("runs")
+        return writer
     try:
         for folder in ("runs", "attempts", "artifacts", "reports"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
+            (writer.root / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"the store {root} cannot be written: {error.strerror or error}") from error
-    return StoreWriter(root)
+        raise StoreError(f"the store {writer.root} cannot be written: {error.strerror or error}") from error
+    return writer
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of `path` in one step when the block ends well.
-
-    Raises:
-        StoreError: the file cannot be written; the one before it is left as it was.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp makes private files; a store is shared
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_table(path: Path, row: dict[str, Any], schema: pa.Schema) -> None:
-    table = pa.Table.from_pylist([row], schema=schema)
-    with replacing(path) as temporary:
-        # Of one row: zstd would take as long again to read, and statistics would be half of the file.
-        pq.write_table(table, temporary, compression="snappy", write_statistics=False)
+def _redacted(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return a row without the secrets in the texts that people and libraries wrote."""
+    return {**row, **{name: redact(row[name]) for name in columns if row[name] is not None}}

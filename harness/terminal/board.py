@@ -33,7 +33,7 @@ from harness.analysis.wording import (
 )
 from harness.api import Prepared
 from harness.config import MetricInfo
-from harness.execute.base import Ended, EpochDone, Event, Listener, Started
+from harness.execute.base import Ended, EpochDone, Event, Listener, Notice, Reused, Started
 from harness.plan import Plan, PlannedTrial, Variant
 from harness.reporting.comparisons import distinct
 from harness.reporting.render import WrittenReport
@@ -114,8 +114,10 @@ class Board:
             elif isinstance(event, EpochDone):
                 trial.epoch, trial.value = event.epoch, event.value
                 trial.epochs_here += 1
-            else:
-                trial.state = "failed" if event.failed else "done"
+            elif isinstance(event, Reused):
+                trial.state, trial.epoch = "done", self.epochs[event.trial_id]
+            elif isinstance(event, Ended):
+                trial.state = "waiting" if event.again else "failed" if event.failed else "done"
             if trial.started is not None:
                 trial.seconds = time.monotonic() - trial.started
 
@@ -141,8 +143,8 @@ class Board:
 
 def announce(prepared: Prepared, console: Console) -> None:
     """Print what a run is going to do."""
-    console.print(headline(prepared, prepared.estimate(timing_seconds=0.0).seconds))
-    for note in prepared.notes:
+    console.print(headline(prepared, prepared.expected.seconds))
+    for note in (*prepared.notes, *prepared.expected.warnings):
         console.print(f"  note: {note}", style="dim")
 
 
@@ -153,7 +155,9 @@ def conclude(record: RunRecord, written: WrittenReport, console: Console) -> Non
         first_line = str(trial["error"] or trial["status"]).splitlines()[0]
         line = Text(f"✗ {trial['status']:<13}", style="red")
         line.append(f" {trial['variant']} {format_trial(planned[trial['trial_id']])}", style="default")
-        console.print(line.append(f"   {trial['error_class']}: {first_line}", style="dim"))
+        known = trial["failure_kind"]
+        kind = f"{known.replace('_', ' ')}, " if isinstance(known, str) else ""
+        console.print(line.append(f"   {kind}{trial['error_class']}: {first_line}", style="dim"))
     width = console.width if console.is_terminal else sys.maxsize
     absent = absences(record)
     if absent:
@@ -213,7 +217,9 @@ def showing(board: Board, console: Console) -> Iterator[Listener]:
 
 def _plain_line(board: Board, event: Event) -> str | None:
     """Return the line that a trial's end is worth where there is no terminal; none for other events."""
-    if not isinstance(event, Ended):
+    if isinstance(event, Notice):
+        return f"note: {event.text}"
+    if not isinstance(event, (Ended, Reused)):
         return None
     info = board.plan.metrics[board.plan.primary_metric]
     trial = board.planned[event.trial_id]
@@ -221,10 +227,21 @@ def _plain_line(board: Board, event: Event) -> str | None:
     ended = sum(progress.state in ENDED for progress in board.trials.values())
     value = "" if progress.value is None else f"  {info.symbol} {format_number(info, progress.value)}"
     epoch = f"epoch {progress.epoch}/{board.epochs[trial.id]}"
+    how = _how(event)
     return (
         f"[{ended}/{len(board.plan.trials)}] {', '.join(trial.variants)} {format_trial(trial)}  "
-        f"{epoch}{value}  {format_duration(progress.seconds)}{'  failed' * event.failed}"
+        f"{epoch}{value}  {format_duration(progress.seconds)}{how and f'  {how}'}"
     )
+
+
+def _how(event: Ended | Reused) -> str:
+    """Return in words what is special about the end of an attempt."""
+    if isinstance(event, Reused):
+        return "by another run"
+    if not event.failed:
+        return ""
+    kind = f" ({event.loss.words})" if event.loss else ""
+    return f"{'lost' if event.again else 'failed'}{kind}{', tried again' * event.again}"
 
 
 def missing_line(plan: Plan, absent: Sequence[Absence], width: int) -> Text:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from harness.allotment import Allotment
 from harness.analysis.values import replicates_of
 from harness.analysis.wording import counted, format_duration, format_scale
 from harness.api import Prepared, Validation
 from harness.cost.estimate import Estimate, TrialCost
+from harness.cost.fit import packing
 from harness.planning.difference import PlanDifference, format_setting
 from harness.terminal.console import plain_table
 
@@ -32,13 +34,13 @@ def print_plan(prepared: Prepared, expected: Estimate, console: Console) -> None
     if (more := len(prepared.plan.variants) - MOST_ROWS) > 0:
         console.print(f"  and {more} more variants; --json tells all", style="dim")
     console.print()
-    for line in _totals_lines(expected):
+    for line in _totals_lines(expected, _occupied(prepared, expected)):
         console.print(f"  {line}", style="dim")
     if prepared.facts:
         console.print("  GFLOPs: of one sample's forward pass, a multiply-add counted as two", style="dim")
     if prepared.plan.budget is not None and prepared.plan.budget.limits:
         console.print(f"  budget: {', '.join(prepared.plan.budget.limits)}", style="dim")
-    for note in prepared.notes:
+    for note in (*prepared.notes, *expected.warnings):
         console.print(f"  note: {note}", style="dim")
 
 
@@ -74,6 +76,10 @@ def _plan_table(prepared: Prepared, expected: Estimate) -> Table:
         table.add_column("GFLOPs", justify="right", no_wrap=True)
     table.add_column("time a trial", justify="right", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
+    occupied = _occupied(prepared, expected)
+    differ = len({str(allotment) for allotment in occupied.values()}) > 1
+    if differ:
+        table.add_column("occupies")
     counts = Counter(name for trial in plan.trials for name in trial.variants)
     twins = {name: trial.variants[0] for trial in plan.trials for name in trial.variants[1:]}
     to_run = Counter(name for trial in prepared.missing for name in trial.variants)
@@ -94,8 +100,19 @@ def _plan_table(prepared: Prepared, expected: Estimate) -> Table:
             *(_size(facts.get(name)) if facts else ()),
             _spread(known) if known else "–",
             "–" if memory is None else decimal(memory),
+            *((str(occupied.get(name, "–")),) if differ else ()),
         )
     return table
+
+
+def _occupied(prepared: Prepared, expected: Estimate) -> dict[str, Allotment]:
+    """Return what a trial of each variant occupies, by name, as far as it has to run."""
+    return {
+        name: expected.allotments[trial.id]
+        for trial in prepared.plan.trials
+        if trial.id in expected.allotments
+        for name in trial.variants
+    }
 
 
 def _size(facts: Facts | None) -> tuple[str, str]:
@@ -111,7 +128,7 @@ def _spread(costs: Sequence[TrialCost]) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _totals_lines(expected: Estimate) -> Iterator[str]:
+def _totals_lines(expected: Estimate, occupied: Mapping[str, Allotment]) -> Iterator[str]:
     """Yield what all takes together, and what that is based on."""
     if expected.expected is not None and expected.trials:
         assert expected.low is not None and expected.high is not None
@@ -127,9 +144,33 @@ def _totals_lines(expected: Estimate) -> Iterator[str]:
             assert low.money is not None and high.money is not None
             parts.append(_amount(f"{expected.currency}", low.money, mean.money, high.money))
         yield f"all: {'; '.join(parts)}"
+    yield from _resources_lines(occupied)
     yield f"time: {expected.basis}"
     if any(cost.memory_bytes is not None for cost in expected.trials.values()):
-        yield "memory: the peak of like trials in the store, else the tensors of one step without libraries"
+        yield (
+            "memory: the peak of like trials in the store, else the tensors of one step without libraries"
+            f"{_memory_there_is(expected)}"
+        )
+
+
+def _resources_lines(occupied: Mapping[str, Allotment]) -> Iterator[str]:
+    """Yield what every trial occupies, where it is alike and not one CPU alone, and how GPUs are shared."""
+    texts = dict.fromkeys(str(allotment) for allotment in occupied.values())
+    shared = list(packing(occupied))
+    if len(texts) == 1 and str(Allotment()) not in texts:
+        yield "; ".join([f"each trial: {next(iter(texts))}", *shared])
+    elif shared:
+        yield "; ".join(shared)
+
+
+def _memory_there_is(expected: Estimate) -> str:
+    """Return what to hold expected memory against; nothing where that is not known."""
+    machine = expected.machine
+    on_gpu = any(allotment.gpus for allotment in expected.allotments.values())
+    what, amount = "a GPU here has", machine.gpu_memory_bytes
+    if not on_gpu:
+        what, amount = "there are", machine.memory_bytes
+    return "" if amount is None else f"; {what} {decimal(amount)}"
 
 
 def _amount(unit: str, low: float, mean: float, high: float) -> str:

@@ -43,7 +43,7 @@ class Side:
 class Scope:
     """What `latest` and revisions mean: a store, perhaps narrowed to a suite and a profile."""
 
-    store: Path
+    store: Path | str
     suite: str | None = None
     profile: str | None = None
     folder: Path = Path()
@@ -75,15 +75,15 @@ class _Readers:
     """One reader for every store that the sides name, so that no file is read for each of them."""
 
     def __init__(self) -> None:
-        self._readers: dict[Path, StoreReader] = {}
-        self._records: dict[tuple[Path, str], RunRecord] = {}
+        self._readers: dict[str, StoreReader] = {}
+        self._records: dict[tuple[str, str], RunRecord] = {}
 
-    def of(self, store: Path) -> StoreReader:
+    def of(self, store: Path | str) -> StoreReader:
         reader = open_store(store)
-        return self._readers.setdefault(reader.root, reader)
+        return self._readers.setdefault(reader.address, reader)
 
     def record(self, target: _Target) -> RunRecord:
-        key = (target.reader.root, target.run_id)
+        key = (target.reader.address, target.run_id)
         if key not in self._records:
             self._records[key] = target.reader.run(target.run_id)
         return self._records[key]
@@ -160,16 +160,16 @@ def _side(target: _Target, readers: _Readers) -> Side:
     return Side(target.text, record, target.variant, (*target.notes, *unfinished))
 
 
-def _parts(text: str) -> tuple[Path | None, str, str | None]:
+def _parts(text: str) -> tuple[str | None, str, str | None]:
     """Return the store that a text names (none for the usual one), the run in it, and the variant."""
     if IN_STORE in text:
         where, _, rest = text.rpartition(IN_STORE)
         name, variant = _run_and_variant(rest)
-        return Path(where), name or LATEST, variant
-    if _is_store(Path(text)):
-        return Path(text), LATEST, None
+        return where, name or LATEST, variant
+    if "://" in text or _is_store(Path(text)):
+        return text, LATEST, None
     name, variant = _run_and_variant(text)
-    return (Path(name), LATEST, variant) if _is_store(Path(name)) else (None, name, variant)
+    return (name, LATEST, variant) if _is_store(Path(name)) else (None, name, variant)
 
 
 def _run_and_variant(text: str) -> tuple[str, str | None]:
@@ -189,7 +189,7 @@ def _run_named(name: str, reader: StoreReader, scope: Scope) -> tuple[str, str] 
     if name == LATEST:
         newest = _newest(reader, scope)
         if newest is None:
-            raise StoreError(f"no run{scope.words} in {reader.root}{_known_suites(reader)}")
+            raise StoreError(f"no run{scope.words} in {reader.address}{_known_suites(reader)}")
         return newest, ""
     if any(row["run_id"].startswith(name) for row in reader.run_rows()):
         return reader.find_run(name), ""
@@ -229,7 +229,7 @@ def _tried(name: str, reader: StoreReader, scope: Scope, newest: str | None) -> 
         "check it out and `harness run SUITE`"
     )
     lines = [
-        f"no run in {reader.root}{did_you_mean(name, ids[-MOST_IDS:])}",
+        f"no run in {reader.address}{did_you_mean(name, ids[-MOST_IDS:])}",
         "no folder that is a store",
         revision,
     ]

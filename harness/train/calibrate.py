@@ -36,6 +36,7 @@ from harness.train.trial import prepare
 
 STEPS = 3  # batches of data; the first step warms up and does not count where there is another
 MOST_STEPS = 12
+ALONE = {"strategy": "single", "world_size": 1, "offload": "none"}
 APART_SECONDS = 120.0  # the most that a process of its own may take, imports included
 
 
@@ -43,7 +44,8 @@ def measure_pace(spec: TrialSpec, *, threads: int, on_cpu: bool, seconds: float)
     """Time a few steps and one small validation of a trial, on a handful of its data.
 
     Only the data set is smaller than the trial's own: model, loss, batch and picture size
-    are as they will be. This process's generators, threads and Accelerate are left as they were.
+    are as they will be. Of a trial of several processes one process's share is timed, without what they
+    tell each other. This process's generators, threads and Accelerate are left as they were.
 
     Args:
         spec: the trial.
@@ -51,22 +53,29 @@ def measure_pace(spec: TrialSpec, *, threads: int, on_cpu: bool, seconds: float)
         on_cpu: whether it keeps off the GPUs that this process may see.
         seconds: no further step is begun after them; the first one always is.
     """
-    batch = spec.train.batch_size
+    batch = spec.train.batch_size // spec.world_size
     few = {
         "train_size": min(batch * STEPS * (2 if spec.folds else 1), spec.data.train_size),
         "validation_size": min(batch, 32, spec.data.validation_size),
     }
-    small = spec.model_copy(update={"data": spec.data.model_copy(update=few)})
+    small = spec.model_copy(
+        update={
+            "data": spec.data.model_copy(update=few),
+            "train": spec.train.model_copy(update={"batch_size": batch}),
+            **ALONE,
+        }
+    )
     with (
         undisturbed(),
         _accelerate_left_clean(),
         tempfile.TemporaryDirectory(prefix="harness-pace-") as cache,
     ):
-        accelerator = prepare(small, threads=threads, on_cpu=on_cpu)
+        strategy = prepare(small, threads=threads, on_cpu=on_cpu)
+        accelerator = strategy.accelerator
         task: Task = registry.load("task", small.task).create(
             small, cache=Path(cache), device=accelerator.device
         )
-        loop = Loop(small, task, accelerator, _Nowhere(Path(cache)))
+        loop = Loop(small, task, strategy, _Nowhere(Path(cache)))
         steps = _time_steps(loop, accelerator, seconds)
         started = time.perf_counter()
         evaluate(task, loop.evaluated, accelerator)
@@ -78,7 +87,7 @@ def measure_pace(spec: TrialSpec, *, threads: int, on_cpu: bool, seconds: float)
             step_seconds=median,
             fast_step=fast,
             slow_step=slow,
-            image_seconds=validation_seconds / len(task.validation),
+            image_seconds=validation_seconds / len(task.validation) / spec.world_size,
         )
 
 
@@ -153,6 +162,12 @@ class _Nowhere:
 
     def weights(self, name: str, epoch: int, path: Path) -> None:
         """Drop the note."""
+
+    def state_saved(self, state: Path) -> None:
+        """Drop the note."""
+
+    def progressed(self) -> None:
+        """Nobody waits."""
 
     def stop_requested(self) -> bool:
         """Never."""

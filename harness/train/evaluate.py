@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 
 from harness.metrics.accumulate import LabelledMean, LabelledValue
 from harness.tasks.base import Task
+from harness.train.processes import ALONE, Processes
 from harness.train.sink import Row
 
 BATCH_SIZE = 64  # of evaluation; changes memory and speed, never a value
@@ -42,27 +44,44 @@ class Evaluation:
         ]
 
 
-def evaluate(task: Task, model: torch.nn.Module, accelerator: Accelerator) -> Evaluation:
+def evaluate(
+    task: Task,
+    model: torch.nn.Module,
+    accelerator: Accelerator,
+    processes: Processes = ALONE,
+    *,
+    progressed: Callable[[], None] = lambda: None,
+) -> Evaluation:
     """Return the losses and metrics of `model` over the validation split.
 
-    Every process takes each `num_processes`-th batch; sums and counts are added up
-    over the processes, so that no sample counts twice.
+    The processes share every batch, and all of them make as many forward passes: one that has no
+    sample of a batch passes its first one, which counts nowhere. Sums and counts are added up over
+    the processes, so that no sample counts twice.
+
+    Args:
+        task: whose validation split it is.
+        model: that predicts.
+        accelerator: that drives the trial.
+        processes: that take part; all of them call this.
+        progressed: called after every batch.
     """
     model.eval()
     means: dict[str, LabelledMean] = {}
     size = len(task.validation)
-    starts = range(0, size, BATCH_SIZE)[accelerator.process_index :: accelerator.num_processes]
     with torch.no_grad():
-        for start in starts:
-            batch = task.validation.batch(range(start, min(start + BATCH_SIZE, size)))
+        for start in range(0, size, BATCH_SIZE):
+            whole = range(start, min(start + BATCH_SIZE, size))
+            share = processes.share(whole)
+            batch = task.validation.batch(share or whole[:1])
             batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
             with accelerator.autocast():
                 prediction = task.predict(model, batch)
             total, terms = task.loss(prediction, batch)
             values = {"loss": total, **{f"loss/{name}": term for name, term in terms.items()}}
             values |= task.score(prediction, batch)
-            labels = task.labels(batch)
+            labels = {kind: numbers[: len(share)] for kind, numbers in task.labels(batch).items()}
             for name, value in values.items():
                 mean = means.setdefault(name, LabelledMean(task.label_names).to(accelerator.device))
-                mean.update(value, labels)
+                mean.update(value[: len(share)], labels)
+            progressed()
     return Evaluation({name: mean.compute() for name, mean in means.items()})

@@ -63,6 +63,8 @@ class _Optimizer:
 
     Config: ClassVar[type[ComponentConfig]]
     torch_class: ClassVar[type[torch.optim.Optimizer]]
+    elementwise: ClassVar[bool] = True
+    """Each number is updated by itself, so that processes can share a weight out among them."""
 
     @classmethod
     def build(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -21,7 +21,8 @@ class EpochBatches(Sampler[list[int]]):
     statistics and weights of samples comparable.
 
     Without labels the order is a permutation: every sample once. With labels, int64 [size], an
-    epoch is as long, but its samples are drawn with replacement, `class_balanced`.
+    epoch is as long, but its samples are drawn with replacement, `class_balanced`. Of every batch it
+    gives the samples at `places`, those that one of several processes computes with; none for all.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class EpochBatches(Sampler[list[int]]):
         epoch: int,
         start: int = 0,
         labels: np.ndarray | None = None,
+        places: Sequence[int] | None = None,
     ) -> None:
         assert labels is None or len(labels) == size
         self.size = size
@@ -41,6 +43,7 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = epoch
         self.start = start
         self.labels = labels
+        self.places = range(self.batch_size) if places is None else places
 
     def __len__(self) -> int:
         return steps_per_epoch(self.size, self.batch_size) - self.start
@@ -52,7 +55,8 @@ class EpochBatches(Sampler[list[int]]):
         else:
             order = class_balanced(self.labels, self.size, generator)
         for batch in range(self.start, self.start + len(self)):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
+            whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield whole[list(self.places)].tolist()
 
 
 def class_balanced(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -75,6 +79,15 @@ def training_labels(task: Task, kind: str) -> np.ndarray:
     size = len(task.train)
     batches = (task.train.batch(range(at, min(at + CHUNK, size))) for at in range(0, size, CHUNK))
     return np.concatenate([task.labels(batch)[kind].cpu().numpy() for batch in batches])
+
+
+def micro_batches(batch_size: int, accumulation: int) -> list[range]:
+    """Return the places in a batch of every micro-batch, in order.
+
+    All are of one size, but for a smaller last one where `accumulation` does not divide the batch.
+    """
+    size = max(1, batch_size // accumulation)
+    return [range(start, min(start + size, batch_size)) for start in range(0, batch_size, size)]
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:

@@ -23,12 +23,18 @@ class Sink(Protocol):
     def weights(self, name: str, epoch: int, path: Path) -> None:
         """Take note of a file of weights below `folder`; durable with the next report."""
 
+    def state_saved(self, state: Path) -> None:
+        """Take a whole state below `folder / "state"`: durable when this returns; only then older ones go."""
+
+    def progressed(self) -> None:
+        """Note that the trial is alive; called at every step and every validated batch, so it is cheap."""
+
     def stop_requested(self) -> bool:
         """Tell whether the trial is to write its state and end. Asked at every step."""
 
     @property
     def folder(self) -> Path:
-        """Folder of this attempt, for its states and weights."""
+        """Folder of this attempt, for its states and weights; it is there."""
 
     @property
     def resume_from(self) -> Path | None:

@@ -2,76 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-
-from harness.config import TrialSpec
-from harness.errors import TrialError
+from harness.config import ZERO, TrialSpec
 from harness.registry import registry
 from harness.tasks.base import Task
 from harness.train.determinism import make_deterministic
 from harness.train.loop import Loop
 from harness.train.probe import count_parameters, device_name, forward_flops, reset_peak_memory
+from harness.train.processes import process_group
 from harness.train.sink import Sink
+from harness.train.strategy.base import Strategy
+from harness.train.strategy.make import make_strategy
 
-MIXED_PRECISION = {"fp32": "no", "bf16": "bf16"}
 
-
-def run_trial(spec: TrialSpec, sink: Sink, *, cache: Path, threads: int, on_cpu: bool = True) -> None:
+def run_trial(
+    spec: TrialSpec,
+    sink: Sink,
+    *,
+    cache: Path,
+    threads: int,
+    on_cpu: bool = True,
+    processes: int = 1,
+    keep: Sequence[str] = ("best", "last"),
+) -> None:
     """Train a trial to its end, from the state that the sink names or from the start.
+
+    With several processes each of them calls this, with RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and
+    MASTER_PORT in the environment.
 
     Args:
         spec: what to train.
         sink: takes the results.
         cache: folder that data sets are kept in, shared by all trials of a machine.
-        threads: that the trial computes with.
+        threads: that the trial computes with, in this process.
         on_cpu: whether it keeps off the GPUs that this process may see.
+        processes: that take part, at most as many as the trial asks for; the effective batch stays.
+        keep: which weights stay, of `best` and `last`.
 
     Raises:
         Interrupted: the sink asked to stop; the state is saved.
         TrialError: the trial cannot go on.
     """
-    accelerator = prepare(spec, threads=threads, on_cpu=on_cpu)
-    task: Task = registry.load("task", spec.task).create(spec, cache=cache, device=accelerator.device)
-    parameters, trainable = count_parameters(task.model)
-    sink.describe(
-        parameters=parameters,
-        trainable_parameters=trainable,
-        forward_flops=forward_flops(task.model, task.example_inputs()),
-        device=device_name(accelerator.device),
-        threads=threads,
-        strategy="single",
-        world_size=accelerator.num_processes,
-        precision=spec.train.precision,
-        determinism=spec.train.determinism,
-    )
-    Loop(spec, task, accelerator, sink).run()
+    assert processes <= spec.world_size
+    with process_group(processes, on_cpu=on_cpu, always=spec.strategy in ZERO):
+        strategy = prepare(spec, threads=threads, on_cpu=on_cpu, processes=processes)
+        device = strategy.accelerator.device
+        task: Task = registry.load("task", spec.task).create(spec, cache=cache, device=device)
+        parameters, trainable = count_parameters(task.model)
+        flops = forward_flops(task.model, task.example_inputs())
+        loop = Loop(spec, task, strategy, sink, keep=keep)
+        sink.describe(
+            parameters=parameters,
+            trainable_parameters=trainable,
+            forward_flops=flops,
+            device=device_name(device),
+            threads=threads,
+            strategy=strategy.name,
+            world_size=strategy.processes.size,
+            effective_batch=loop.batch_size,
+            precision=spec.train.precision,
+            determinism=spec.train.determinism,
+        )
+        loop.run()
 
 
-def prepare(spec: TrialSpec, *, threads: int, on_cpu: bool) -> Accelerator:
+def prepare(spec: TrialSpec, *, threads: int, on_cpu: bool, processes: int = 1) -> Strategy:
     """Set up this process for a trial, from a clean state, and return what drives it.
 
     Raises:
         TrialError: what is in force is not what the trial asks for.
     """
-    # Accelerate keeps its state per process; a warm worker must not inherit that of the trial before.
-    AcceleratorState._reset_state(reset_partial_state=True)
     make_deterministic(spec.train.determinism, seed=spec.seed, threads=threads)
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision=MIXED_PRECISION[spec.train.precision])
-    _assert_in_force(spec, accelerator)
-    reset_peak_memory(accelerator.device)
-    return accelerator
-
-
-def _assert_in_force(spec: TrialSpec, accelerator: Accelerator) -> None:
-    """Refuse to train otherwise than asked: a silent fall-back would be judged as the thing itself."""
-    if accelerator.num_processes != spec.world_size:
-        raise TrialError(
-            f"expected {spec.world_size} process(es), Accelerate has {accelerator.num_processes}; "
-            "unset WORLD_SIZE and RANK, or start the trial with the strategy that it names"
-        )
-    asked = MIXED_PRECISION[spec.train.precision]
-    if accelerator.mixed_precision != asked:
-        raise TrialError(f"expected precision {asked}, Accelerate uses {accelerator.mixed_precision}")
+    strategy = make_strategy(spec, processes, on_cpu=on_cpu)
+    reset_peak_memory(strategy.accelerator.device)
+    return strategy

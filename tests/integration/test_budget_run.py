@@ -55,7 +55,7 @@ def test_a_run_stops_when_its_budget_is_spent_and_every_trial_keeps_its_state(ru
     attempts = reader.attempts.to_pylist()
     assert attempts
     assert {row["status"] for row in attempts} == {"interrupted"}
-    assert not reader.stop_file(outcome.run_id).exists()
+    assert not reader.files.exists(reader.stop_file(outcome.run_id))
     plan = reader.run(outcome.run_id).plan
     assert set(assess(plan, reader).half_done) == {row["trial_id"] for row in attempts}
 
@@ -70,12 +70,12 @@ def test_a_budget_that_is_spent_when_all_is_done_ends_no_run(run, monkeypatch):
     done = threading.Event()
 
     class Lingering(LocalExecutor):
-        def run(self, tasks, resources, listener):
-            super().run(tasks, resources, listener)
+        def run(self, work, listener):
+            super().run(work, listener)
             done.set()
             time.sleep(3 * LOOK_SECONDS)
 
     monkeypatch.setattr(Meter, "over", lambda meter: "all is spent" if done.is_set() else None)
     outcome, reader = run(TINY.replace("seeds: 2", "seeds: 1"), Budget(hours=1), executor=Lingering)
     assert (outcome.over_budget, outcome.interrupted, outcome.complete) == (None, False, 3)
-    assert not reader.stop_file(outcome.run_id).exists()
+    assert not reader.files.exists(reader.stop_file(outcome.run_id))

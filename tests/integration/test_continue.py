@@ -91,6 +91,7 @@ def test_ctrl_c_writes_checkpoints_and_exits_130(executor, suite, undisturbed, t
     assert_as_if_nothing_had_happened(store, undisturbed)
 
 
+@pytest.mark.long
 def test_killed_again_and_again_at_any_moment(suite, undisturbed, tmp_path):
     store = tmp_path / "store"
     moments = random.Random(20)
@@ -105,11 +106,20 @@ def test_killed_again_and_again_at_any_moment(suite, undisturbed, tmp_path):
     assert sum(row["error_class"] == "DriverLost" for row in attempts(store)) >= 3
 
 
-def test_two_drivers_on_one_store_leave_each_others_results_whole(suite, undisturbed, tmp_path):
+def test_two_drivers_on_one_store_share_the_trials(suite, undisturbed, tmp_path):
     store = tmp_path / "store"
     both = [HarnessProcess(suite, store, "--executor", "local", "--cpus", "1") for _ in range(2)]
     assert [run.end() for run in both] == [0, 0], both[0].log.read_text()
     assert metric_rows(store) == metric_rows(undisturbed)
-    keys = [(row["trial_id"], row["attempt"]) for row in attempts(store)]
-    assert len(keys) == len(set(keys))
-    assert {row["status"] for row in attempts(store)} == {"complete"}
+    assert [(row["attempt"], row["status"]) for row in attempts(store)] == [(1, "complete")] * TRIALS
+    assert list((store / "leases").iterdir()) == list((store / "heartbeats").iterdir()) == []
+
+
+def test_the_notice_of_a_time_limit_writes_checkpoints_and_says_how_it_goes_on(suite, tmp_path):
+    store = tmp_path / "store"
+    run = HarnessProcess(suite, store, "--executor", "local")
+    run.wait_for(in_the_middle)
+    os.kill(run.process.pid, signal.SIGUSR1)
+    assert run.end() == 130, run.log.read_text()
+    assert "SIGUSR1" in run.log.read_text()
+    assert {row["status"] for row in attempts(store)} == {"complete", "interrupted"}

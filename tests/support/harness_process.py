@@ -19,9 +19,9 @@ HARNESS = str(Path(sys.executable).parent / "harness")
 class HarnessProcess:
     """`harness run` in a process group of its own."""
 
-    def __init__(self, suite: Path, store: Path, *options: str) -> None:
+    def __init__(self, suite: Path, store: Path | str, *options: str, log: Path | None = None) -> None:
         self.store = store
-        self.log = store.parent / f"{store.name}.log"
+        self.log = log or Path(store).with_name(f"{Path(store).name}.log")
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [HARNESS, "run", str(suite), "--store", str(store), *options],
@@ -66,14 +66,12 @@ class HarnessProcess:
         return self.process.wait(timeout=240)
 
 
-def attempts(store: Path) -> list[dict]:
+def attempts(store: Path | str) -> list[dict]:
     """Return the rows of the attempts, oldest first."""
-    if not (store / "attempts").is_dir():
-        return []
     return StoreReader(store).tables()["attempts"].to_pylist()
 
 
-def metric_rows(store: Path) -> list[tuple]:
+def metric_rows(store: Path | str) -> list[tuple]:
     """Return every metric row that a query sees, sorted, without the number of the attempt."""
     rows = StoreReader(store).tables()["metrics"].drop_columns(["attempt"]).to_pylist()
     return sorted(tuple("" if value is None else value for value in row.values()) for row in rows)

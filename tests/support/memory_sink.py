@@ -8,6 +8,7 @@ class MemorySink:
         self, folder: Path, *, resume_from: Path | None = None, stop_after: int | None = None
     ) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.resume_from = resume_from
         self.stop_after = stop_after
         self.steps = 0
@@ -15,6 +16,8 @@ class MemorySink:
         self.metrics: list[dict] = []
         self.costs: list[dict] = []
         self.pictures: dict[tuple[str, int | None], bytes] = {}
+        self.states: list[Path] = []
+        self.signs_of_life = 0
         self.kept: dict[str, tuple[int, Path]] = {}
 
     def describe(self, **facts):
@@ -29,6 +32,12 @@ class MemorySink:
 
     def weights(self, name, epoch, path):
         self.kept[name] = (epoch, path)
+
+    def state_saved(self, state):
+        self.states.append(state)
+
+    def progressed(self):
+        self.signs_of_life += 1
 
     def stop_requested(self):
         self.steps += 1

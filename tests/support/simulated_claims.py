@@ -184,7 +184,9 @@ def _curve_record(plan: Plan, values: np.ndarray) -> Any:
             "trial_id": trial.id,
             "attempt": 1,
             "status": "complete",
+            "failure_kind": None,
             "error_class": None,
+            "error": None,
             "epochs_done": EPOCHS,
             "resumed_from": None,
         }

@@ -22,6 +22,7 @@ from harness.config import MetricInfo
 from harness.expectation import Difference
 from harness.grammar import Claim, ReportOptions, Resources
 from harness.plan import Plan, PlannedTrial, Variant
+from harness.store.files import LocalFiles
 from harness.store.read import RunRecord
 from harness.store.schema import ARTIFACT_FIELDS, COST_FIELDS, METRIC_FIELDS, TRIAL_FIELDS
 
@@ -172,7 +173,7 @@ class _Builder:
                 for index in range(len(plan.variants)):
                     self.trial(plan, index, seed, fold, common)
         return RunRecord(
-            root=self.root,
+            files=LocalFiles(self.root),
             run=self.run(),
             plan=plan,
             trials=_frame(self.trials, TRIAL_FIELDS),

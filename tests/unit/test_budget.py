@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
+from harness.allotment import Allotment, Machine
 from harness.budget import Budget
 from harness.cost.estimate import Estimate, TrialCost, totals
 from harness.cost.spending import Meter, apply_budget, watching
 from harness.errors import HarnessError
-from harness.grammar import Resources
 from harness.planning.build import build_plan
 from harness.suite import load_suite
 from harness.testing.tiny import TINY
@@ -33,10 +33,15 @@ def hourly(plan, missing=None, *, slots=1):
     missing = plan.trials if missing is None else missing
     costs = {trial.id: TrialCost(HOUR, HOUR / 2, 2 * HOUR, None, "store") for trial in missing}
 
-    def all_of(seconds):
-        return totals([seconds] * len(missing), plan.resources, slots, plan.budget)
+    gpus = plan.resources.gpus or 0.0
+    machine = Machine(cpus=slots, gpus=slots if gpus else 0)
+    one = Allotment(cpus=plan.resources.cpus, gpus=gpus)
 
-    return Estimate(costs, all_of(HOUR), all_of(HOUR / 2), all_of(2 * HOUR), slots, None, "")
+    def all_of(seconds):
+        return totals([seconds] * len(missing), [one] * len(missing), machine, plan.budget)
+
+    expected, low, high = all_of(HOUR), all_of(HOUR / 2), all_of(2 * HOUR)
+    return Estimate(costs, expected, low, high, slots, machine, None, "", {t.id: one for t in missing})
 
 
 def test_without_a_budget_and_within_it_a_plan_stays_as_it_is(plan_with):
@@ -106,7 +111,7 @@ def test_trials_of_the_store_cost_nothing(plan_with):
 
 def test_what_nothing_is_known_of_cannot_be_checked_and_a_note_says_so(plan_with):
     plan = plan_with({"cpu_hours": 1})
-    nothing = Estimate({}, None, None, None, 1, None, "")
+    nothing = Estimate({}, None, None, None, 1, Machine(cpus=1), None, "")
     assert apply_budget(plan, plan.trials, nothing) == (
         plan,
         ("the budget could not be checked beforehand; the run stops when it is spent",),
@@ -135,10 +140,11 @@ def test_a_budget_that_means_nothing_is_refused(budget, message):
 def test_a_meter_counts_trials_that_run_at_once_by_their_resources():
     now = [100.0]
     budget = Budget(gpu_hours=1, price_per_gpu_hour=3.0, currency="USD")
-    meter = Meter(budget, Resources(cpus=2, gpus=0.5), clock=lambda: now[0])
-    meter.begin("a")
+    meter = Meter(budget, clock=lambda: now[0])
+    half = Allotment(cpus=2, gpus=0.5)
+    meter.begin("a", half)
     now[0] += HOUR
-    meter.begin("b")
+    meter.begin("b", half)
     now[0] += HOUR / 2
     meter.end("a")  # 1.5 hours
     now[0] += HOUR / 4
@@ -162,8 +168,8 @@ def test_a_meter_counts_trials_that_run_at_once_by_their_resources():
 )
 def test_every_limit_is_watched(budget, words):
     now = [0.0]
-    meter = Meter(Budget(**budget), Resources(cpus=2), clock=lambda: now[0])
-    meter.begin("a")
+    meter = Meter(Budget(**budget), clock=lambda: now[0])
+    meter.begin("a", Allotment(cpus=2))
     now[0] += 1.8 * HOUR
     assert meter.over() is None
     now[0] += 0.2 * HOUR
@@ -180,7 +186,7 @@ def test_the_watch_stops_a_run_once_and_leaves_no_thread(monkeypatch):
         stopped.set()
 
     before = threading.active_count()
-    meter = Meter(Budget(hours=1e-9), Resources())
+    meter = Meter(Budget(hours=1e-9))
     with watching(meter, stop):
         assert stopped.wait(5)
     assert len(reasons) == 1

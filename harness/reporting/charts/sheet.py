@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from scipy.optimize import isotonic_regression
 
 from harness.reporting.model import COLOURS
+from harness.visible import visible
 
 ROLES = (
     *(f"v{index + 1}" for index in range(COLOURS)),
@@ -212,10 +213,20 @@ def styled_axis(title: str | list[str] | None, **options: Any) -> alt.Axis:
     )
 
 
+def _visible(value: Any) -> Any:
+    """Return nested values with every text, keys included, on one line and without control characters."""
+    if isinstance(value, str):
+        return visible(value).replace("\n", " ")
+    if isinstance(value, Mapping):
+        return {_visible(key): _visible(one) for key, one in value.items()}
+    return [_visible(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
 def to_svg(declare: Callable[[Sheet], alt.LayerChart]) -> str:
     """Draw offline; the specification names no address."""
     sheet = Sheet()
     themed = declare(sheet).configure(background=STAND_IN["surface"], font=FONT, aria=False)
     specification = themed.configure_view(stroke=None).to_dict() | {"datasets": sheet.rows}
-    svg: str = vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE)
+    # vl-convert ends the whole process at a sign that XML does not have.
+    svg: str = vl_convert.vegalite_to_svg(_visible(specification), vl_version=VEGA_LITE)
     return svg

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness import catalog
 from harness.errors import HarnessError, did_you_mean
 from harness.planning.difference import format_setting
-from harness.store.write import replacing
+from harness.store.files import replacing
 from harness.tracking.baseline.model import SCHEMA, Baseline, clean
 
 RESERVED = ("accepted",)  # the file of accepted changes lies in the same folder

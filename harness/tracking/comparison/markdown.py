@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.markdown import markdown_list, markdown_table, markdown_text
-from harness.store.write import replacing
+from harness.store.files import replacing
 from harness.tracking.comparison.model import RunComparison
 from harness.tracking.comparison.wording import (
     COST_COLUMNS,

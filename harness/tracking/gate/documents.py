@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from harness.analysis.plain_json import document_text, plain_value
 from harness.markdown import markdown_list, markdown_table, markdown_text
-from harness.store.write import replacing
+from harness.store.files import replacing
 from harness.tracking.baseline.model import BaselineRun
 from harness.tracking.gate.model import CostJudgement, Gate, Judgement, Verdict
 from harness.tracking.gate.wording import HEADER, Row, change_text, headline, reasons, rows_of, run_text

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from harness.config import Frozen
 from harness.errors import HarnessError
 from harness.provenance import short_commit
-from harness.store.write import replacing
+from harness.store.files import replacing
 from harness.tracking.baseline.model import Text
 from harness.tracking.revisions import commit_of
 

@@ -65,13 +65,13 @@ def _no_runs(
     reader: StoreReader, rows: Sequence[Mapping[str, Any]], suite: str | None, profile: str | None
 ) -> HarnessError:
     if not rows:
-        return HarnessError(f"the store {reader.root} holds no run; `harness run SUITE` makes one")
+        return HarnessError(f"the store {reader.address} holds no run; `harness run SUITE` makes one")
     known = sorted({row["suite"] for row in rows})
     if suite is not None and suite not in known:
-        return HarnessError(f"no run of suite '{suite}' in {reader.root}{did_you_mean(suite, known)}")
+        return HarnessError(f"no run of suite '{suite}' in {reader.address}{did_you_mean(suite, known)}")
     profiles = sorted({row["profile"] or "none" for row in rows if suite in (None, row["suite"])})
     return HarnessError(
-        f"no run with profile '{profile}' in {reader.root}; there are runs with {', '.join(profiles)}"
+        f"no run with profile '{profile}' in {reader.address}; there are runs with {', '.join(profiles)}"
     )
 
 

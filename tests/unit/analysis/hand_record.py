@@ -177,6 +177,8 @@ def _trial(name: str, seed: int, status: str, seconds: Values | None, index: int
         "seed": seed,
         "status": status,
         "error_class": "ValueError" if status == "failed" else None,
+        "failure_kind": None,
+        "error": None,
         "epochs_done": 2,
         "resumed_from": None,
         "parameters": 1000,

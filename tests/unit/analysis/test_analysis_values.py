@@ -57,11 +57,18 @@ def test_only_complete_trials_count(status: str) -> None:
     assert missing(record) == [Missing("mse", 11, None, "mse-11", None, reason)]
 
 
-@pytest.mark.parametrize("status", ["pruned", "stopped by a rule to come"])
+@pytest.mark.parametrize("status", ["frozen", "stopped by a rule to come"])
 def test_a_status_that_is_not_known_leaves_the_trial_out_and_is_named(status: str) -> None:
     record = build({"delta_e": THREE}, status={("mse", 11): status})
     assert list(final_values(record, "delta_e")["seed"]) == [10, 12, 10, 11, 12]
     assert [item.reason for item in missing(record)] == [status]
+
+
+def test_a_pruned_trial_is_left_out_and_says_where_it_ended() -> None:
+    record = build({"delta_e": THREE}, status={("mse", 11): "pruned"})
+    record.trials.loc[record.trials["trial_id"] == "mse-11", "epochs_done"] = 4
+    assert list(final_values(record, "delta_e")["seed"]) == [10, 12, 10, 11, 12]
+    assert [item.reason for item in missing(record)] == ["pruned at epoch 4"]
 
 
 def planned_for(record: HandRecord, **train: int | None) -> HandRecord:

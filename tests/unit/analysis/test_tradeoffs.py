@@ -330,6 +330,23 @@ def test_hours_are_those_of_threads_on_cpu_and_of_gpus_on_gpus() -> None:
     assert mean_costs(record, "gpu_hours")["a"].value == pytest.approx(0.5)
 
 
+def test_hours_count_what_each_trial_was_allotted_over_all_its_processes() -> None:
+    record = build({"delta_e": errors(a=20.0, b=10.0)}, train_seconds={"a": [3600.0] * 5, "b": [3600.0] * 5})
+    of_b = record.trials["variant"] == "b"
+    record.trials = record.trials.assign(threads=4, world_size=of_b.map({True: 2, False: None}))
+    assert mean_costs(record, "cpu_hours")["a"].value == pytest.approx(
+        4.0
+    )  # a record of before has one process
+    assert mean_costs(record, "cpu_hours")["b"].value == pytest.approx(8.0)
+    record.trials = record.trials.assign(device="Some GPU", gpus=of_b.map({True: 0.25, False: None}))
+    assert mean_costs(record, "gpu_hours")["b"].value == pytest.approx(0.25)
+    assert mean_costs(record, "gpu_hours")["a"].value is None  # neither its record nor its plan says
+    resources = record.plan.resources.model_copy(update={"gpus": 2.0})
+    record.plan = record.plan.model_copy(update={"resources": resources})
+    assert mean_costs(record, "gpu_hours")["a"].value == pytest.approx(2.0)
+    assert mean_costs(record, "gpu_hours")["b"].value == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize(
     ("cost", "value", "text"),
     [

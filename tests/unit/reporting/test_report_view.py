@@ -197,9 +197,9 @@ def test_tiles_are_cut_with_gaps_and_frames(tmp_path):
     record = synthetic_record(tmp_path, seeds=1, steps=1, epochs=1)
     path = tmp_path / record.artifacts.iloc[0]["path"]
     pitch = TILE + 2 + 4  # a frame of one pixel on either side, a gap of four
-    assert tile_grid(path).size == (6 * pitch - 4, TILE + 2)
-    assert tile_grid(path, 2).size == (2 * pitch - 4, TILE + 2)
-    assert tile_grid(path, 2).getpixel((TILE + 3, 5))[3] == 0
+    assert tile_grid(path.read_bytes()).size == (6 * pitch - 4, TILE + 2)
+    assert tile_grid(path.read_bytes(), 2).size == (2 * pitch - 4, TILE + 2)
+    assert tile_grid(path.read_bytes(), 2).getpixel((TILE + 3, 5))[3] == 0
 
 
 def test_one_seed_is_described_and_never_judged(tmp_path):

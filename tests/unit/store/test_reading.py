@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import StoreError
+from harness.store.files import LocalFiles
 from harness.store.read import open_store
 from harness.store.write import create_store
 from tests.support.large_store import Scale, large_plan, write_large_run
@@ -81,13 +82,13 @@ def test_a_run_reads_the_files_of_its_own_trials_alone(tmp_path, monkeypatch):
         scale = Scale(variants=3, seeds=2, metrics=1, epochs=1, salt=str(number % 2))
         write_large_run(store, f"r{number}", scale, number=number, attempt=1 + number // 2)
     opened: Counter[str] = Counter()
-    real = pq.ParquetFile
+    real = LocalFiles.open
 
-    def counting(path, *arguments, **options):
-        opened[Path(path).parent.parent.name + "/" + Path(path).name] += 1
-        return real(path, *arguments, **options)
+    def counting(files, path):
+        opened[path.split("/")[0] + "/" + path.split("/")[-1]] += 1
+        return real(files, path)
 
-    monkeypatch.setattr(pq, "ParquetFile", counting)
+    monkeypatch.setattr(LocalFiles, "open", counting)
     record = open_store(store).run("latest")
     assert len(record.trials) == 6
     attempts = {name: count for name, count in opened.items() if name.startswith("attempts")}

@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
 from harness.planning.difference import Change
+from harness.store.files import LocalFiles
 from harness.tracking.comparison.compare import compare
 from harness.tracking.comparison.document import comparison_document
 from harness.tracking.comparison.markdown import comparison_markdown, write_comparison
@@ -86,7 +87,10 @@ def test_attempts_of_one_trial_are_not_one_trial_and_a_reused_attempt_is():
     reused = delta_e_run("r2", BEFORE, trials={"run_id": "r1"})
     assert outcomes(compare(first, again)) == {"mse": "unchanged", "lab": "unchanged"}
     assert outcomes(compare(first, reused)) == {"mse": "shared", "lab": "shared"}
-    assert outcomes(compare(first, replace(reused, root=first.root / "copy")))["mse"] == "shared"
+    assert (
+        outcomes(compare(first, replace(reused, files=LocalFiles(first.files.root / "copy"))))["mse"]
+        == "shared"
+    )
     other_attempt = delta_e_run("r2", BEFORE, trials={"run_id": "r1", "attempt": 2})
     other_attempt = replace(other_attempt, metrics=other_attempt.metrics.assign(attempt=2))
     assert outcomes(compare(first, other_attempt))["mse"] == "unchanged"

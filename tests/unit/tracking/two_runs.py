@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.store.files import LocalFiles
 from harness.store.read import RunRecord
 from tests.unit.analysis.hand_record import DELTA_E, HandRecord, build
 
@@ -30,7 +31,7 @@ def run_of(
     run |= {"code_hash": "sources", "executor": "local", "cpus": 2, "gpus": 0}
     run |= {"notes": [], "versions": {"torch": "2.15.0"}, **facts}
     return RunRecord(
-        root=root,
+        files=LocalFiles(root),
         run=run,
         plan=hand.plan.model_copy(update={"trials": planned}),
         trials=hand.trials.assign(**told),

@@ -143,7 +143,7 @@ def test_a_fast_forward_pass_warms_up_and_has_a_95th_percentile(passes):
 
 def test_the_spread_over_images_is_that_of_the_single_images(spec_of, cache):
     spec = spec_of("base.data.validation_size=70")  # 64 and 6 in a batch
-    accelerator = prepare(spec, threads=1, on_cpu=True)
+    accelerator = prepare(spec, threads=1, on_cpu=True).accelerator
     task = Colorization.create(spec, cache=cache, device=torch.device("cpu"))
     rows = evaluate(task, task.model, accelerator).rows(1, 4)
     batch = task.validation.batch(range(70))

@@ -79,3 +79,46 @@ def test_a_state_that_was_not_finished_writing_is_not_seen(tmp_path):
     (tmp_path / "step-00000004-0001").mkdir()
     (tmp_path / "step-00000008-0002").mkdir()
     assert newest_state(tmp_path).name == "step-00000008-0002"
+
+
+def test_a_state_of_the_first_form_is_still_read(train, spec_of, tmp_path):
+    """It knew the optimizer by numbers, one random state, and had the best weights beside it."""
+    spec = spec_of()
+    first = MemorySink(tmp_path / "1", stop_after=STEPS + 1)
+    with pytest.raises(Interrupted):
+        _run(spec, first)
+    state = newest_state(first.folder / "state")
+    whole = torch.load(state / "optimizer.pt")
+    numbered = {number: whole["state"][name] for number, name in enumerate(whole["state"])}
+    groups = [{**whole["groups"][0], "params": list(numbered)}]
+    torch.save({"state": numbered, "param_groups": groups}, state / "optimizer.pt")
+    torch.save(torch.load(state / "generators.pt")[0], state / "generators.pt")
+    (state / "best.safetensors").unlink()
+    second = MemorySink(tmp_path / "2", resume_from=state)
+    _run(spec, second)
+    undisturbed = train(spec)
+    for name in ("last", "best"):
+        expected, actual = load_file(undisturbed.kept[name][1]), load_file(second.kept[name][1])
+        assert all(torch.equal(expected[key], actual[key]) for key in expected)
+
+
+def test_a_state_is_handed_over_before_older_ones_go(spec_of, tmp_path):
+    seen = []
+
+    class Watching(MemorySink):
+        def state_saved(self, state):
+            seen.append((state.name, sorted(path.name for path in state.parent.glob("step-*"))))
+
+    _run(spec_of(), Watching(tmp_path))
+    names = [name for name, _ in seen]
+    assert [there for _, there in seen] == [[names[0]], names[:2], names[1:]]
+
+
+def test_only_the_weights_that_were_asked_for_stay(spec_of, tmp_path, cache):
+    from harness.train.trial import run_trial
+
+    sink = MemorySink(tmp_path)
+    run_trial(spec_of(), sink, cache=cache, threads=1, keep=("best",))
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["best.safetensors"]
+    assert list(sink.kept) == ["best"]
+    assert sink.signs_of_life == 3 * (STEPS + 1)

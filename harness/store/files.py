@@ -1,0 +1,656 @@
+"""The files of a store, wherever they lie: the few operations that a store rests on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from harness.errors import StoreError
+
+OBJECT_SCHEMES = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "abfs": "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET",
+    "abfss": "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET",
+}
+"""Schemes whose objects appear whole, and where their credentials come from."""
+
+ATTEMPTS_OF_A_REQUEST = 11  # pauses of 25 ms, doubled each time: 51 s in all
+OUTAGE = timedelta(seconds=50)  # of other object stores than S3 that is bridged
+CLAIMS = "claims"
+PATIENCE = 15.0  # seconds that `create` waits for others
+STALE_SECONDS = 600.0  # by the store's clock, after which an unfinished `create` is left for dead
+LONGEST_WAIT = 1.0  # between two looks at the claims of others
+POLITE_WAIT = 0.2  # up to which it holds its own claim back for theirs
+UPLOADS = 8  # files of a folder at once
+CHUNK = 8 << 20  # bytes of a download that are held in memory
+
+T = TypeVar("T")
+
+
+class Files(Protocol):
+    """Whole files by relative path, such as "runs/20261120-1.parquet"; `/` separates folders.
+
+    Safe for several processes and machines at once. A file is written whole or not at all; what one
+    process wrote, every other one sees from then on. Paths that leave the store are refused.
+    """
+
+    address: str
+    """An absolute path or an address such as s3://bucket/folder; never with credentials."""
+    is_local: bool
+    """Whether the store is a folder of this machine, perhaps a shared one."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file; `FileNotFoundError` where there is none."""
+        ...
+
+    def open(self, path: str) -> Any:
+        """Return a file for random access, as pyarrow reads it; `FileNotFoundError` where there is none."""
+        ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write or replace a file.
+
+        Raises:
+            StoreError: it cannot be written; the one before it is left as it was.
+        """
+        ...
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a file that is not there yet; of several that try, at most one is told True.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names directly below a folder, sorted; none where there is no such folder."""
+        ...
+
+    def files_below(self, folder: str) -> list[str]:
+        """Return the paths of all files below a folder, sorted: one listing, however deep they lie."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        ...
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder and all below it, if it is there."""
+        ...
+
+    def local_folder(self, folder: str) -> Path:
+        """Make and return a folder to write into before `upload`: the store's own where it is here."""
+        ...
+
+    def upload(self, local: Path, path: str, *, last: str = "") -> None:
+        """Put what lies in `local_folder` into the store; nothing to do where it is there already.
+
+        Args:
+            local: a file or a folder.
+            path: of it in the store.
+            last: of a folder, the file that comes after all others: where it is, the folder is whole.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
+    def download(self, path: str) -> Path:
+        """Return a file or a folder of the store on this machine: the store's own where it is there.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def close(self) -> None:
+        """Delete what `local_folder` and `download` took beside the store."""
+        ...
+
+
+class LocalFiles:
+    """A store that is a folder of this machine, or one that several machines mount.
+
+    Of a shared folder it asks that a rename replaces a file in one step, that a hard link to a name that
+    is taken fails, and that a file which was closed is seen whole by who opens it then: NFS does so.
+    """
+
+    is_local = True
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        self.address = str(self.root)
+        self.was_there = self.root.is_dir()
+
+    def read(self, path: str) -> bytes:
+        """Return a file; see `Files`. A link that leads out of the store is refused."""
+        with self._reading(path):
+            return _regular(self._inside(path)).read_bytes()
+
+    def open(self, path: str) -> Any:
+        """Return a file for random access; see `Files`."""
+        place = self._place(path)
+        with self._reading(path):
+            return pa.OSFile(str(_regular(place)))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write or replace a file; see `Files`."""
+        with replacing(self._ready(path)) as temporary:
+            temporary.write_bytes(content)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a file that is not there yet; see `Files`.
+
+        It is written under another name and linked to its own, which fails where that is taken. The
+        answer to a link may be lost on its way from an NFS server, and the second asking then fails: the
+        number of links tells what happened.
+        """
+        place = self._ready(path)
+        with _beside(place) as temporary:
+            temporary.write_bytes(content)
+            try:
+                os.link(temporary, place)
+            except FileExistsError:
+                return temporary.stat().st_nlink == 2
+            return True
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file."""
+        return self._place(path).exists()
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names directly below a folder, without those of half-written files."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._reading(folder):
+            return sorted(name for name in os.listdir(self._place(folder)) if not name.startswith("."))  # noqa: PTH208 (half the time of iterdir)
+        return []
+
+    def files_below(self, folder: str) -> list[str]:
+        """Return the paths of all files below a folder."""
+        with self._reading(folder):
+            found = []
+            self._require_root()
+            for parent, folders, names in os.walk(self._place(folder)):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                found += [Path(parent, name) for name in names if not name.startswith(".")]
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        place = self._inside(path)
+        with _writing(place):
+            place.unlink(missing_ok=True)
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder and all below it, if it is there."""
+        place = self._inside(folder)
+        with _writing(place), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(place)
+
+    def local_folder(self, folder: str) -> Path:
+        """Make and return the folder itself."""
+        place = self._ready(folder)
+        with _writing(place):
+            place.mkdir(exist_ok=True)
+        return place
+
+    def upload(self, local: Path, path: str, *, last: str = "") -> None:
+        """Copy what does not lie in the store already; see `Files`."""
+        place = self._ready(path)
+        if local.resolve() == place.resolve():
+            return
+        if local.is_file():
+            with replacing(place) as temporary:
+                shutil.copyfile(local, temporary)
+            return
+        whole = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+        with _writing(place):
+            shutil.copytree(local, whole)
+            shutil.rmtree(place, ignore_errors=True)
+            whole.rename(place)
+
+    def download(self, path: str) -> Path:
+        """Return a file or a folder of the store, where it is."""
+        place = self._inside(path)
+        if not place.exists():
+            raise FileNotFoundError(f"no {path} in {self.address}")
+        return place
+
+    def close(self) -> None:
+        """Nothing lies beside the store."""
+
+    def _place(self, path: str) -> Path:
+        return self.root / _checked(path)
+
+    def _ready(self, path: str) -> Path:
+        """Return where something is to be written, with the folders above it; never makes the store itself.
+
+        Raises:
+            StoreError: the store is gone: a share that is not mounted must not be begun anew, since what is
+                written there would be hidden once it is back.
+        """
+        place = self._inside(path)
+        missing = []
+        for parent in place.parents:
+            if parent.is_dir():
+                break
+            if parent == self.root:
+                raise self._gone()
+            missing.append(parent)
+        self.was_there = True
+        with _writing(place):
+            for parent in reversed(missing):
+                parent.mkdir(exist_ok=True)
+        return place
+
+    def _inside(self, path: str) -> Path:
+        place = self._place(path)
+        if not place.resolve().is_relative_to(self.root):
+            raise StoreError(f"{place} leads out of the store; a store holds what it names")
+        return place
+
+    @contextlib.contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            self._require_root()  # else a store that is gone would look like one that holds nothing
+            raise
+        except OSError as error:
+            raise StoreError(f"cannot read {self.root / path}: {error.strerror or error}") from error
+
+    def _require_root(self) -> None:
+        self.was_there = self.was_there or self.root.is_dir()
+        if self.was_there and not self.root.is_dir():
+            raise self._gone()
+
+    def _gone(self) -> StoreError:
+        return StoreError(f"the store {self.root} is gone; is it a share that is no longer mounted?")
+
+
+class ObjectFiles:
+    """A store in an object store, by a pyarrow file system; needs one that lists what was just written.
+
+    S3, Google Cloud Storage and Azure do. An object appears when its upload is complete. Every file is
+    handed to pyarrow in one call: a stream that is closed half-way would publish what it has, and
+    pyarrow knows no way to give one up.
+
+    Args:
+        system: pyarrow's file system.
+        folder: bucket and prefix, without a slash at its end.
+        address: as the user wrote it.
+    """
+
+    is_local = False
+
+    def __init__(self, system: Any, folder: str, address: str) -> None:
+        self.system = system
+        self.folder = folder
+        self.address = address
+        self._scratch: Path | None = None
+        self._cleaning: Callable[[], object] | None = None
+        self._making_scratch = threading.Lock()
+
+    def read(self, path: str) -> bytes:
+        """Return a file; see `Files`."""
+        key = self._key(path)
+
+        def fetch() -> bytes:
+            with self.system.open_input_file(key) as file:
+                return bytes(file.read())
+
+        return self._asked("read", path, fetch)
+
+    def open(self, path: str) -> Any:
+        """Return a file that was read whole: those of a store are small, and every request takes time."""
+        return pa.BufferReader(self.read(path))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write or replace a file; see `Files`."""
+        self._put(path, pa.py_buffer(content))
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a file that is not there yet; see `Files`.
+
+        pyarrow has no write on condition, so each process announces itself and then looks:
+
+        1. It writes a claim, a key of its own below `claims/`, and lists the claims on this path.
+        2. Whoever sees another's waits until it sees its own alone, or finds the file. The one whose claim
+           sorts first keeps it meanwhile, the others withdraw: so somebody gets on.
+        3. Whoever sees its own alone, and no file, writes the file, and has won if its claim is still there.
+
+        Why no two of them write: each listed after it had written its claim. Of two, the one whose claim
+        came later sees the other's, unless that was withdrawn: then the other either gave up, or had
+        written the file before, which the later one looks for after its listing. This rests on listings
+        that show every completed write and deletion, which S3, Google Cloud Storage and Azure promise.
+
+        A claim whose process died stands in the way: until it is ten minutes old by the store's clock, all
+        are told False, each after 15 seconds; then it is deleted. If its process only slept, it may write
+        the file once more, but then misses its claim and is told False: still at most one is told True.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        prefix, wait, end = f"{_checked(path).replace('/', '!')}~", 0.02, time.monotonic() + PATIENCE
+        while not self.exists(path) and time.monotonic() < end:
+            if wait < POLITE_WAIT and self._claims(prefix):  # let those before it get on
+                wait = self._pause(wait)
+                continue
+            claim = f"{prefix}{uuid.uuid4().hex}"
+            self.write(f"{CLAIMS}/{claim}", b"")
+            try:
+                if self._gets_through(prefix, claim, end):
+                    if self.exists(path):
+                        return False
+                    self.write(path, content)
+                    return self.exists(f"{CLAIMS}/{claim}")
+            finally:
+                self.delete(f"{CLAIMS}/{claim}")
+            wait = self._pause(wait)
+        return False
+
+    def _gets_through(self, prefix: str, claim: str, end: float) -> bool:
+        """Wait until a claim is the only one; False where it is to be withdrawn."""
+        wait = 0.02
+        while time.monotonic() < end:
+            claims = self._claims(prefix, claim)
+            if claim not in claims:
+                return False
+            others = [other for other, stale in claims.items() if other != claim and not stale]
+            if not others:
+                for dead in claims.keys() - {claim}:
+                    self.delete(f"{CLAIMS}/{dead}")
+                return True
+            if min(others) < claim:
+                return False
+            wait = self._pause(wait)
+        return False
+
+    def _claims(self, prefix: str, own: str = "") -> dict[str, bool]:
+        """Return the claims on a path, and whether each is stale: `own`, just written, tells the time."""
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._key(CLAIMS), allow_not_found=True)
+        found = self._asked("list", CLAIMS, lambda: self.system.get_file_info(selector))
+        times = {info.base_name: info.mtime.timestamp() for info in found if info.is_file and info.mtime}
+        now = times.get(own, max(times.values(), default=0.0))
+        return {
+            name: name != own and now - moment > STALE_SECONDS
+            for name, moment in times.items()
+            if name.startswith(prefix)
+        }
+
+    @staticmethod
+    def _pause(wait: float) -> float:
+        time.sleep(random.uniform(0, wait))
+        return min(LONGEST_WAIT, 2 * wait)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file; one request."""
+        key = self._key(path)
+        try:
+            self._asked("read", path, lambda: self.system.open_input_file(key).close())
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names directly below a folder; one request for every thousand of them."""
+        return sorted(info.base_name for info in self._list(folder, recursive=False))
+
+    def files_below(self, folder: str) -> list[str]:
+        """Return the paths of all files below a folder; one request for every thousand of them."""
+        start = len(self.folder) + 1
+        return sorted(info.path[start:] for info in self._list(folder, recursive=True) if info.is_file)
+
+    def _list(self, folder: str, *, recursive: bool) -> list[Any]:
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._key(folder), allow_not_found=True, recursive=recursive)
+        try:
+            return list(self._asked("list", folder, lambda: self.system.get_file_info(selector)))
+        except FileNotFoundError as error:
+            raise StoreError(f"cannot read {self.address}: {_short(error)}") from error
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        key = self._key(path)
+        with contextlib.suppress(FileNotFoundError):
+            self._asked("delete", path, lambda: self.system.delete_file(key))
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder and all below it, if it is there."""
+        key = self._key(folder)
+        with contextlib.suppress(FileNotFoundError):
+            self._asked("delete", folder, lambda: self.system.delete_dir(key))
+
+    def local_folder(self, folder: str) -> Path:
+        """Make and return a scratch folder of this process, as good as its own name in the store."""
+        place = self._beside_store(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def _beside_store(self, path: str) -> Path:
+        with self._making_scratch:
+            if self._scratch is None:
+                self._scratch = Path(tempfile.mkdtemp(prefix="harness-store-"))
+                self._cleaning = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+            return self._scratch / _checked(path)
+
+    def upload(self, local: Path, path: str, *, last: str = "") -> None:
+        """Put a file or a folder into the store; see `Files`."""
+        if local.is_file():
+            self._put_file(local, path)
+            return
+        inside = [file.relative_to(local).as_posix() for file in local.rglob("*") if file.is_file()]
+        assert not last or last in inside, (local, last)
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            list(pool.map(lambda name: self._put_file(local / name, f"{path}/{name}"), set(inside) - {last}))
+        if last:
+            self._put_file(local / last, f"{path}/{last}")
+
+    def download(self, path: str) -> Path:
+        """Return a copy of a file or a folder; see `Files`."""
+        files = self.files_below(path) or [path]
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            list(pool.map(self._fetch, files))
+        return self._beside_store(path)
+
+    def _fetch(self, path: str) -> None:
+        target, key = self._beside_store(path), self._key(path)
+
+        def fetch() -> None:
+            with self.system.open_input_stream(key) as stream, target.open("wb") as file:
+                shutil.copyfileobj(stream, file, CHUNK)
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._asked("read", path, fetch)
+
+    def close(self) -> None:
+        """Delete the scratch folder."""
+        if self._cleaning is not None:
+            self._cleaning()
+            self._scratch = self._cleaning = None
+
+    def _put_file(self, local: Path, path: str) -> None:
+        if not local.stat().st_size:  # an empty file cannot be mapped
+            self._put(path, pa.py_buffer(b""))
+            return
+        with pa.memory_map(str(local)) as file:
+            self._put(path, file.read_buffer())
+
+    def _put(self, path: str, content: Any) -> None:
+        key = self._key(path)
+
+        def put() -> None:
+            stream = self.system.open_output_stream(key)
+            stream.write(content)  # whole, in one call: see the class
+            stream.close()
+
+        try:
+            self._asked("write", path, put)
+        except FileNotFoundError as error:
+            raise StoreError(f"cannot write {self.address}/{path}: {_short(error)}") from error
+
+    def _key(self, path: str) -> str:
+        return f"{self.folder}/{_checked(path)}".rstrip("/")
+
+    def _asked(self, verb: str, path: str, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"cannot {verb} {self.address}/{path}: {_short(error)}") from error
+
+
+def open_files(address: Path | str) -> LocalFiles | ObjectFiles:
+    """Return the files of a store; nothing is read or made.
+
+    Args:
+        address: a path, or an address such as s3://bucket/folder. Where an S3 server is, and in which
+            region, comes from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, and AWS_REGION or AWS_DEFAULT_REGION.
+
+    Raises:
+        StoreError: the address has credentials in it, no bucket, or a scheme that cannot hold a store.
+    """
+    text = str(address)
+    scheme, colon, rest = text.partition("://")
+    if isinstance(address, Path) or not colon:
+        return LocalFiles(Path(text))
+    if scheme == "file":
+        return LocalFiles(Path(rest))
+    if scheme not in OBJECT_SCHEMES:
+        raise StoreError(
+            f"no store at {scheme}://: expected a folder, or an address with {', '.join(OBJECT_SCHEMES)}"
+        )
+    bucket, _, prefix = _without_credentials(text, scheme).partition("/")
+    if not bucket:
+        raise StoreError(f"{scheme}:// names no bucket; expected {scheme}://bucket/folder")
+    container = bucket.partition("@")[0]  # Azure's addresses are container@account
+    folder = f"{container}/{prefix.strip('/')}".rstrip("/")
+    return ObjectFiles(_system(scheme, bucket), folder, text.rstrip("/"))
+
+
+def _without_credentials(text: str, scheme: str) -> str:
+    """Return bucket and prefix.
+
+    Raises:
+        StoreError: there is more than that, which may be a secret and so is not repeated.
+    """
+    parts = urlsplit(text)
+    user_is_container = scheme in ("abfs", "abfss")
+    if parts.query or parts.fragment or parts.password or ("@" in parts.netloc and not user_is_container):
+        raise StoreError(
+            f"an address is {scheme}://bucket/folder and no more: addresses are stored and shown; "
+            f"credentials come from {OBJECT_SCHEMES[scheme]}"
+        )
+    return f"{parts.netloc}{parts.path}"
+
+
+def _system(scheme: str, bucket: str) -> Any:
+    from pyarrow import fs
+
+    if scheme == "s3":
+        return _s3(bucket)
+    if scheme in ("gs", "gcs"):
+        return fs.GcsFileSystem(retry_time_limit=OUTAGE)
+    system, _ = fs.FileSystem.from_uri(f"{scheme}://{bucket}")
+    return system
+
+
+def _s3(bucket: str) -> Any:
+    from pyarrow import fs
+
+    environment = os.environ
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if region is None and endpoint is None:
+        try:
+            region = fs.resolve_s3_region(bucket)
+        except OSError as error:
+            raise StoreError(f"cannot reach s3://{bucket}: {_short(error)}") from error
+    return fs.S3FileSystem(
+        region=region or "us-east-1",
+        endpoint_override=endpoint,
+        allow_delayed_open=True,  # one request for a small file
+        retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS_OF_A_REQUEST),
+    )
+
+
+def _regular(place: Path) -> Path:
+    if not place.is_file() and place.exists():  # opening a pipe would wait for its other end
+        raise StoreError(f"{place} is no regular file; a store holds nothing else")
+    return place
+
+
+def _checked(path: str) -> str:
+    """Return a path that stays in the store.
+
+    Raises:
+        StoreError: it does not.
+    """
+    parts = path.split("/")
+    if path and (PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path or "\0" in path):
+        raise StoreError(f"the path {path!r} leads out of the store")
+    return path
+
+
+def _short(error: BaseException) -> str:
+    """Return what an error says, without the sentence about the key that pyarrow begins with."""
+    text = str(error)
+    return text.partition(": ")[2] if text.startswith("When ") else text
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that takes the place of `path` in one step when the block ends well.
+
+    Raises:
+        StoreError: the file cannot be written; the one before it is left as it was.
+    """
+    with _beside(path) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield a new file beside `path`, hidden, which is deleted at the end if it is still there."""
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+        temporary.touch(exist_ok=False)  # as open as the umask lets it be; mkstemp would close it to others
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

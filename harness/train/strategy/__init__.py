@@ -1,0 +1,1 @@
+"""How one trial spreads over processes: everything in which the strategies differ."""
