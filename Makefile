@@ -10,7 +10,7 @@ demo: install  ## install, run the main job, print where its report lies
 	$(BIN)/harness run suites/colorization_losses.yaml --profile laptop
 
 test: install check  ## install, check style and types, run the tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 long: install  ## tests of minutes each, whose shorter forms `make test` has
 	$(BIN)/python -m pytest -m long --numprocesses 2 --dist load --timeout 900 tests/integration

@@ -62,6 +62,7 @@ def processes_of(folder):
     ]
 
 
+@pytest.mark.long  # tests/chaos runs on such a cluster, too
 def test_a_suite_runs_on_two_nodes_that_ask_for_a_token(folder):
     port = free_port()
     settings = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -35,7 +36,10 @@ class Single(Strategy):
         """Take over a model and make its optimizer, by Accelerate."""
         self.optimizer = build(list(model.parameters()))
         self.groups = group_names(model, self.optimizer)
-        self.model, self.stepper = self.accelerator.prepare(model, self.optimizer)
+        with warnings.catch_warnings():
+            # torch 2.15 asks for `forward_sync_buffers`, which Accelerate 1.15 cannot hand on.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.model, self.stepper = self.accelerator.prepare(model, self.optimizer)
 
     def assert_in_force(self, micro_batches: int) -> None:
         """Raise TrialError where Accelerate wrapped the model."""
