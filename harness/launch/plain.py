@@ -43,7 +43,7 @@ def down(cluster: Cluster) -> list[Call]:
 def _is_head(cluster: Cluster) -> bool:
     """Tell whether the process is still that head: another one may have got its number."""
     done = subprocess.run(
-        ["ps", "-p", str(cluster.process), "-o", "args="], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-p", str(cluster.process), "-o", "args="], capture_output=True, text=True, check=False
     )
     port = cluster.facts["address"].rpartition(":")[2]
     return "start --head" in done.stdout and f"--port={port}" in done.stdout
