@@ -317,8 +317,13 @@ class ObjectFiles:
         key = self._key(path)
 
         def fetch() -> bytes:
-            with self.system.open_input_file(key) as file:
-                return bytes(file.read())
+            # pyarrow asks for the size first, then for so many bytes: of a file that is replaced by a longer
+            # one in between that is a part. One request for the bytes is of one version.
+            while True:
+                with self.system.open_input_file(key) as file:
+                    content = bytes(file.read())
+                if self.system.get_file_info(key).size == len(content):
+                    return content
 
         return self._asked("read", path, fetch)
 

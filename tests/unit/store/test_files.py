@@ -281,3 +281,24 @@ def test_a_folder_that_went_away_is_not_begun_anew(tmp_path):
         with pytest.raises(StoreError, match=r"the store .*/store is gone"):
             ask()
     assert not (tmp_path / "store").exists()
+
+
+def test_a_file_that_is_replaced_again_and_again_is_read_whole(files):
+    """Each version is longer or shorter than the one before; a reader sees one of them, never a part."""
+    versions = [bytes([number]) * (1000 + 700 * (number % 5)) for number in range(40)]
+    files.write("x/one", versions[0])
+    ended = threading.Event()
+
+    def replace_again_and_again():
+        for version in versions * 3:
+            files.write("x/one", version)
+        ended.set()
+
+    writer = threading.Thread(target=replace_again_and_again)
+    writer.start()
+    seen = []
+    while not ended.is_set():
+        seen.append(files.read("x/one"))
+    writer.join()
+    assert seen
+    assert all(content in versions for content in seen)
