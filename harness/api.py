@@ -286,17 +286,18 @@ def execute(
     _require_folder(cache)
     if workers is None and prepared.missing:
         workers = _executor(executor, address, prepared.machine.cpus)
+    needed = workers if prepared.missing else None
     try:
-        if workers is not None:
-            workers.fit_out(prepared.plan, writer, fresh=prepared.assessment.fresh)
+        if needed is not None:
+            needed.fit_out(prepared.plan, writer, fresh=prepared.assessment.fresh)
         return run_plan(
             prepared.plan,
             writer,
-            workers,
+            needed,
             assessment=prepared.assessment,
             listener=listener,
             cache=cache,
-            allotments=prepared.allotments(workers.machine) if workers is not None else {},
+            allotments=prepared.allotments(needed.machine) if needed is not None else {},
             durations=prepared.expected.lengths,
         )
     finally:

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from harness.config import Frozen
 
-SCHEDULERS = ("asha", "median")
-
 
 class Pruning(Frozen):
     """Which trials are ended before their last epoch, by the primary metric on the validation split."""

@@ -13,15 +13,36 @@ from harness.execute.base import EpochDone, Event, TrialTask
 from harness.execute.watchdog import Watchdog
 from harness.store.write import Attempt, StoreWriter
 from harness.train.progress import read_progress
+from harness.train.sink import DroppingSink
 
 STOP_POLL_SECONDS = 0.5
 FAR_POLL_SECONDS = 3.0  # of a store where every look is a request that takes time and money
 
 
-class StoreSink:
+class _Ending:
+    """What every process of an attempt knows of its end."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.end_reason = "stop"
+        self.watchdog: Watchdog | None = None
+
+    def progressed(self) -> None:
+        """Note that the trial is alive."""
+        if self.watchdog is not None:
+            self.watchdog.progressed()
+
+    def end_now(self, reason: str) -> None:
+        """Let the attempt end at its next step, for a reason that is known here; safe in a signal handler."""
+        if not self.stopping:
+            self.end_reason, self.stopping = reason, True
+
+
+class StoreSink(_Ending):
     """Keeps the record of one attempt, and writes it whole at every report."""
 
     def __init__(self, task: TrialTask, emit: Callable[[Event], None]) -> None:
+        super().__init__()
         self.store = StoreWriter(task.store)
         self.task = task
         self.emit = emit
@@ -33,9 +54,6 @@ class StoreSink:
         self.earlier_seconds = self.record.wall_seconds
         self.poll_seconds = STOP_POLL_SECONDS if self.store.files.is_local else FAR_POLL_SECONDS
         self.polled = -self.poll_seconds  # the first look is due at once
-        self.stopping = False
-        self.end_reason = "stop"
-        self.watchdog: Watchdog | None = None
 
     def describe(self, **facts: Any) -> None:
         """Take columns of `trials`."""
@@ -70,16 +88,6 @@ class StoreSink:
     def state_saved(self, state: Path) -> None:
         """Keep a whole state; older ones go from the store only then."""
         self.store.keep_state(state, self.task.trial_id, self.task.attempt)
-
-    def progressed(self) -> None:
-        """Note that the trial is alive."""
-        if self.watchdog is not None:
-            self.watchdog.progressed()
-
-    def end_now(self, reason: str) -> None:
-        """Let the attempt end at its next step, for a reason that is known here; safe in a signal handler."""
-        if not self.stopping:
-            self.end_reason, self.stopping = reason, True
 
     def stop_requested(self) -> bool:
         """Tell whether the attempt is to end, `end_reason` then says why; looks once in a while."""
@@ -122,43 +130,16 @@ class StoreSink:
         self.record.artifacts.append({"kind": kind, "name": name, "epoch": epoch, **columns})
 
 
-class FollowerSink:
+class FollowerSink(_Ending, DroppingSink):
     """The sink of a trial's processes other than the first, which alone keeps the record."""
 
     def __init__(self, task: TrialTask) -> None:
+        _Ending.__init__(self)
         self.store = StoreWriter(task.store)
         self.task = task
         # Nothing is kept of it, but a folder of the store itself, where there is one, is the first one's.
-        self.folder = self.store.files.local_folder(self.store.artifact_folder(task.trial_id, task.attempt))
-        self.resume_from = _state_of(self.store, task)
-        self.stopping = False
-        self.end_reason = "stop"
-        self.watchdog: Watchdog | None = None
-
-    def describe(self, **facts: Any) -> None:
-        """Drop what the first process tells, too."""
-
-    def report(self, epoch: int, metrics: list[dict[str, Any]], costs: list[dict[str, Any]]) -> None:
-        """Drop what the first process tells, too."""
-
-    def picture(self, name: str, epoch: int | None, png: bytes) -> None:
-        """Drop what the first process keeps, too."""
-
-    def weights(self, name: str, epoch: int, path: Path) -> None:
-        """Drop what the first process keeps, too."""
-
-    def state_saved(self, state: Path) -> None:
-        """Drop what the first process keeps, too."""
-
-    def progressed(self) -> None:
-        """Note that this process is alive."""
-        if self.watchdog is not None:
-            self.watchdog.progressed()
-
-    def end_now(self, reason: str) -> None:
-        """Let the attempt end, if the first process asks; safe in a signal handler."""
-        if not self.stopping:
-            self.end_reason, self.stopping = reason, True
+        place = self.store.artifact_folder(task.trial_id, task.attempt)
+        DroppingSink.__init__(self, self.store.files.local_folder(place), _state_of(self.store, task))
 
     def stop_requested(self) -> bool:
         """Tell what this process knows; the first one looks into the store for all."""

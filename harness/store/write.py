@@ -257,9 +257,8 @@ class StoreWriter(StoreLayout):
 
     def end_asked(self, trial_id: str, attempt: int) -> str | None:
         """Return why an attempt has been asked to end, none where it has not."""
-        path = self.end_file(trial_id, attempt)
         try:
-            return self.files.read(path).decode() if self.files.exists(path) else None
+            return self.files.read(self.end_file(trial_id, attempt)).decode()
         except FileNotFoundError:
             return None
 

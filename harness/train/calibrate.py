@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -32,6 +31,7 @@ from harness.train.evaluate import evaluate
 from harness.train.isolation import undisturbed
 from harness.train.loop import Loop
 from harness.train.probe import Pace
+from harness.train.sink import DroppingSink
 from harness.train.trial import prepare
 
 STEPS = 3  # batches of data; the first step warms up and does not count where there is another
@@ -75,7 +75,7 @@ def measure_pace(spec: TrialSpec, *, threads: int, on_cpu: bool, seconds: float)
         task: Task = registry.load("task", small.task).create(
             small, cache=Path(cache), device=accelerator.device
         )
-        loop = Loop(small, task, strategy, _Nowhere(Path(cache)))
+        loop = Loop(small, task, strategy, DroppingSink(Path(cache)))
         steps = _time_steps(loop, accelerator, seconds)
         started = time.perf_counter()
         evaluate(task, loop.evaluated, accelerator)
@@ -141,37 +141,6 @@ def _time_steps(loop: Loop, accelerator: Accelerator, seconds: float) -> list[fl
         if now >= deadline or len(times) >= MOST_STEPS:
             break
     return times[1:] or times
-
-
-class _Nowhere:
-    """A sink for a trial that nobody keeps."""
-
-    resume_from = None
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def describe(self, **facts: Any) -> None:
-        """Drop the facts."""
-
-    def report(self, epoch: int, metrics: list[dict[str, Any]], costs: list[dict[str, Any]]) -> None:
-        """Drop the rows."""
-
-    def picture(self, name: str, epoch: int | None, png: bytes) -> None:
-        """Drop the picture."""
-
-    def weights(self, name: str, epoch: int, path: Path) -> None:
-        """Drop the note."""
-
-    def state_saved(self, state: Path) -> None:
-        """Drop the note."""
-
-    def progressed(self) -> None:
-        """Nobody waits."""
-
-    def stop_requested(self) -> bool:
-        """Never."""
-        return False
 
 
 def _main() -> None:

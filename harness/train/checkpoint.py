@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from harness.errors import StoreError, TrialError
 from harness.train.progress import PROGRESS, Progress, read_progress
-from harness.train.strategy.base import Strategy, Weights, WholeOptimizer, one_by_one
+from harness.train.strategy.base import Strategy, Weights, WholeOptimizer, one_by_one, settings_of
 
 MODEL = "model.safetensors"
 AVERAGE = "average.safetensors"
@@ -204,12 +204,9 @@ def _require_same_shapes(
 
 def _by_name(found: Mapping[str, Any], strategy: Strategy) -> WholeOptimizer:
     """Return what the first form of states held, by the numbers of parameters, by their names."""
-    groups = [
-        {name: value for name, value in group.items() if name != "params"} for group in found["param_groups"]
-    ]
     numbered = [name for names in strategy.groups for name in names]
     state = {numbered[number]: values for number, values in found["state"].items()}
-    return WholeOptimizer(type(strategy.optimizer).__name__, state, groups)
+    return WholeOptimizer(type(strategy.optimizer).__name__, state, settings_of(found["param_groups"]))
 
 
 def _load(path: Path) -> Any:

@@ -39,3 +39,38 @@ class Sink(Protocol):
     @property
     def resume_from(self) -> Path | None:
         """State of an earlier attempt to go on from; none for a fresh start."""
+
+
+class DroppingSink:
+    """A sink that keeps nothing and never asks to stop, for processes whose results nobody wants.
+
+    Args:
+        folder: for what the loop writes.
+        resume_from: state to go on from; none for a fresh start.
+    """
+
+    def __init__(self, folder: Path, resume_from: Path | None = None) -> None:
+        self.folder = folder
+        self.resume_from = resume_from
+
+    def describe(self, **facts: Any) -> None:
+        """Drop the facts."""
+
+    def report(self, epoch: int, metrics: list[Row], costs: list[Row]) -> None:
+        """Drop the rows."""
+
+    def picture(self, name: str, epoch: int | None, png: bytes) -> None:
+        """Drop the picture."""
+
+    def weights(self, name: str, epoch: int, path: Path) -> None:
+        """Drop the note."""
+
+    def state_saved(self, state: Path) -> None:
+        """Drop the note."""
+
+    def progressed(self) -> None:
+        """Nobody waits."""
+
+    def stop_requested(self) -> bool:
+        """Never."""
+        return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 NODES = 3
+TOKEN = secrets.token_hex(32)  # one for every cluster of this process: Ray reads it once
 
 
 class RayCluster:
@@ -18,7 +19,7 @@ class RayCluster:
         os.environ.update(environment)  # raylets hand their environment on to the workers
         os.environ.update(
             RAY_AUTH_MODE="token",
-            RAY_AUTH_TOKEN=secrets.token_hex(32),
+            RAY_AUTH_TOKEN=TOKEN,
             RAY_USAGE_STATS_ENABLED="0",
             RAY_DISABLE_IMPORT_WARNING="1",
         )

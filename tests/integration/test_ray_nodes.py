@@ -1,5 +1,6 @@
 """The Ray executor on a cluster of two nodes, of which one goes away."""
 
+import tempfile
 import time
 from dataclasses import replace
 
@@ -7,22 +8,24 @@ import pytest
 
 from harness.execute.base import Ended, EpochDone
 from harness.execute.ray_tune import RayExecutor
+from harness.execute.ray_tune.cluster import living_nodes
+from harness.execute.ray_tune.travel import ask_all
 from harness.failures import FailureKind
 from harness.store.write import create_store
 from tests.support.listed_work import ListedWork, task, wait_to_be_asked
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster():
     from ray.cluster_utils import Cluster
 
-    temporary = tmp_path_factory.mktemp("ray")
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "temp_dir": str(temporary)},
-    )
-    yield cluster
-    cluster.shutdown()
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short name: Ray puts sockets below it
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "include_dashboard": False, "temp_dir": folder},
+        )
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,15 @@ def test_an_attempt_on_a_node_that_dies_is_lost_and_the_others_go_on(cluster, ex
     while executor.machine.cpus == 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_a_node_that_leaves_while_all_are_asked_is_left_out(cluster, executor):
+    node = cluster.add_node(num_cpus=1)
+    assert executor.machine.cpus == 2
+    both = living_nodes()
+    cluster.remove_node(node, allow_graceful=False)
+    answers = ask_all(both, lambda: "here", "does not answer")
+    assert answers == [(one, "here") for one in both if one.id != node.node_id]
 
 
 def drain(address, node):

@@ -87,7 +87,7 @@ def pack(plan: Plan, store: StoreWriter, address: str) -> Luggage:
     nodes = cluster.living_nodes()
     _require_store_seen(nodes, store)
     work = _making_ready(plan)
-    _ask_all(nodes, work, "cannot make ready for trials")
+    ask_all(nodes, work, "cannot make ready for trials")
     return Luggage(work, {node.id for node in nodes})
 
 
@@ -115,7 +115,7 @@ def gpu_memory_bytes(nodes: Sequence[Node]) -> int | None:
         return min((int(line) * 2**20 for line in said.split() if line.isdigit()), default=None)
 
     with_gpus = [node for node in nodes if node.resources.get("GPU")]
-    found = _ask_all(with_gpus, query, "does not answer")
+    found = [memory for _, memory in ask_all(with_gpus, query, "does not answer")]
     return None if None in found else min(found, default=None)
 
 
@@ -123,8 +123,8 @@ def _environment(plan: Plan) -> dict[str, Any]:
     """Return Ray's runtime environment: the harness where nodes have another one, the project for plugins."""
     environment: dict[str, Any] = {}
     here = Path(__file__).parents[2]
-    seen = _ask_all(cluster.living_nodes(), _sources_seen(), "does not answer")
-    if set(seen) != {_sources_seen()()}:
+    seen = ask_all(cluster.living_nodes(), _sources_seen(), "does not answer")
+    if {sources for _, sources in seen} != {_sources_seen()()}:
         environment["py_modules"] = [str(here)]
     if any(trial.spec["plugins"] for trial in plan.trials):
         environment["working_dir"] = str(_project_copy(Path.cwd()))
@@ -209,10 +209,10 @@ def _require_store_seen(nodes: Sequence[Node], store: StoreWriter) -> None:
         return Path(path).is_file()
 
     try:
-        seen = _ask_all(nodes, is_seen, "does not answer")
+        seen = ask_all(nodes, is_seen, "does not answer")
     finally:
         probe.unlink(missing_ok=True)
-    blind = sorted({node.host for node, sees in zip(nodes, seen, strict=True) if not sees})
+    blind = sorted({node.host for node, sees in seen if not sees})
     if blind:
         raise HarnessError(
             f"the store {address} is not seen from {', '.join(blind)} of the cluster; "
@@ -265,17 +265,20 @@ def _begin_on(node: Node, function: Callable[[], Any]) -> Any:
     return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(function).remote()
 
 
-def _ask_all(nodes: Sequence[Node], function: Callable[[], Any], complaint: str) -> list[Any]:
-    """Have a function run on every node at once and return the answers in the order of the nodes.
+def ask_all(nodes: Sequence[Node], function: Callable[[], Any], complaint: str) -> list[tuple[Node, Any]]:
+    """Have a function run on every node at once and return what each answers, in the order of the nodes.
+
+    A node that leaves the cluster meanwhile is left out: nothing will begin there.
 
     Raises:
-        HarnessError: a node gives none; it says `complaint`.
+        HarnessError: a node that is still there gives no answer; it says `complaint`.
     """
     asked = [_begin_on(node, function) for node in nodes]
     answers = []
     for node, answer in zip(nodes, asked, strict=True):
         try:
-            answers.append(ray.get(answer, timeout=ANSWER_SECONDS))
+            answers.append((node, ray.get(answer, timeout=ANSWER_SECONDS)))
         except (ray.exceptions.RayError, HarnessError) as error:
-            raise HarnessError(f"the node {node.host} {complaint}: {error}") from error
+            if any(living.id == node.id for living in cluster.living_nodes()):
+                raise HarnessError(f"the node {node.host} {complaint}: {error}") from error
     return answers

@@ -165,11 +165,9 @@ def group_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[list
     return [[names[parameter] for parameter in group["params"]] for group in optimizer.param_groups]
 
 
-def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return the settings of every group of parameters, without the parameters."""
-    return [
-        {name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups
-    ]
+def settings_of(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings of every group of parameters, such as an optimizer's, without the parameters."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in groups]
 
 
 def one_by_one(weights: Mapping[str, Tensor]) -> Weights:

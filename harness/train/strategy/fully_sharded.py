@@ -106,7 +106,9 @@ class FullySharded(Strategy):
         whole: dict[str, Any] = get_optimizer_state_dict(self.model, self.optimizer, options=WHOLE)
         if not self.processes.leads:
             return None
-        return WholeOptimizer(type(self.optimizer).__name__, whole["state"], settings_of(self.optimizer))
+        return WholeOptimizer(
+            type(self.optimizer).__name__, whole["state"], settings_of(self.optimizer.param_groups)
+        )
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over parameters and buffers: every process its part of them."""

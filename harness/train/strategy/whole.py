@@ -73,7 +73,7 @@ class Single(Strategy):
         return WholeOptimizer(
             type(self.optimizer).__name__,
             {names[parameter]: dict(values) for parameter, values in self.optimizer.state.items()},
-            settings_of(self.optimizer),
+            settings_of(self.optimizer.param_groups),
         )
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

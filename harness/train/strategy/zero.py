@@ -187,7 +187,7 @@ class Zero(Strategy):
         return WholeOptimizer(
             type(self.optimizer).__name__,
             state,
-            settings_of(self.optimizer),
+            settings_of(self.optimizer.param_groups),
         )
 
     def _flats(self) -> list[Tensor]:

@@ -13,8 +13,7 @@ from multiprocessing import get_context
 import pytest
 
 from harness.errors import StoreError
-from harness.store import files as files_module
-from harness.store.files import open_files
+from harness.store.files import objects, open_files
 from harness.store.write import StoreWriter, create_store
 from tests.support.object_store import BUCKET, SECRET_KEY, address, object_server  # noqa: F401 (fixtures)
 
@@ -117,10 +116,10 @@ def test_a_name_that_is_free_again_can_be_taken_again(files):
 @pytest.mark.parametrize("address", ["s3"], indirect=True)
 def test_a_dead_claim_is_waited_for_and_then_taken_over(files, monkeypatch):
     files.write("claims/lease~000", b"")  # whoever wrote it died before it could write `lease`
-    monkeypatch.setattr(files_module, "PATIENCE", 2.0)
+    monkeypatch.setattr(objects, "PATIENCE", 2.0)
     assert not files.create("lease", b"1")
     time.sleep(2.1)  # the store's clock ticks in seconds
-    monkeypatch.setattr(files_module, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(objects, "STALE_SECONDS", 1.0)
     assert files.create("lease", b"2")
     assert files.names("claims") == []
 
@@ -241,7 +240,7 @@ def test_an_outage_of_seconds_is_bridged(object_server):  # noqa: F811
 
 def test_a_store_out_of_reach_is_said_to_be(object_server, monkeypatch):  # noqa: F811
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(files_module, "ATTEMPTS_OF_A_REQUEST", 1)
+    monkeypatch.setattr(objects, "ATTEMPTS_OF_A_REQUEST", 1)
     with pytest.raises(StoreError, match=r"cannot write s3://studies/far/file: .*connect"):
         open_files("s3://studies/far").write("file", b"x")
     with pytest.raises(StoreError, match=r"cannot list s3://studies/far/runs"):
