@@ -167,6 +167,7 @@ def prepare(
     cpus: int | None = None,
     machine: Machine | None = None,
     prune: str | None = None,
+    trackers: Sequence[str] = (),
     fresh: bool = False,
     skip_broken: bool = False,
 ) -> Prepared:
@@ -182,6 +183,7 @@ def prepare(
         cpus: CPUs of this machine to use; all that this process may use when none.
         machine: what to plan for, such as a cluster; this machine when none.
         prune: scheduler that ends trials early, in place of the suite's: `asha` or `median`.
+        trackers: names of trackers that show the trials, beside those of the suite.
         fresh: whether trials run again that the store holds.
         skip_broken: leave out variants whose configuration is wrong, with a note, in place of refusing.
 
@@ -191,7 +193,13 @@ def prepare(
     if prune is not None:
         overrides = [*overrides, f"pruning.scheduler={prune}"]
     planned = plan_suite(
-        suite, profile=profile, overrides=overrides, seeds=seeds, only=only, skip_broken=skip_broken
+        suite,
+        profile=profile,
+        overrides=overrides,
+        seeds=seeds,
+        only=only,
+        trackers=trackers,
+        skip_broken=skip_broken,
     )
     reader = StoreReader(store)
     machine = machine or this_machine(cpus)

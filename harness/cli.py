@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness import __version__
-from harness.commands import cluster, compare, content, gate, history, results, study
+from harness.commands import cluster, compare, content, gate, history, package, results, study
 from harness.commands.options import EXIT_BAD_INPUT, EXIT_FAILED
 from harness.errors import HarnessError
 
@@ -31,6 +31,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verdicts": results.verdicts,
     "gate": gate.gate,
     "history": history.history,
+    "export": package.export,
+    "predict": package.predict,
     "query": results.query,
     "list": content.list_,
     "show": content.show,

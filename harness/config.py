@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializationInfo,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
@@ -17,6 +18,9 @@ from pydantic import (
 )
 
 from harness.canonical import content_hash
+
+IDENTITY = "identity"
+"""Context of a serialisation that leaves out what is no part of a trial's identity."""
 
 
 class Frozen(BaseModel):
@@ -38,11 +42,28 @@ class ComponentConfig(Frozen):
         """
         return ()
 
+    def whereabouts(self) -> tuple[str, ...]:
+        """Return the settings that say where something lies, beside others that say what it is.
+
+        They are kept with a trial, which has to find it, and are no part of its identity.
+        """
+        return ()
+
     @model_serializer(mode="wrap")
-    def _idle_as_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _idle_as_default(
+        self, write: SerializerFunctionWrapHandler, info: SerializationInfo[Any]
+    ) -> dict[str, Any]:
         written: dict[str, Any] = write(self)
         for name in self.idle():
-            written[name] = type(self).model_fields[name].get_default(call_default_factory=True)
+            field = type(self).model_fields[name]
+            default = field.get_default(call_default_factory=True)
+            if field.exclude_if is not None and field.exclude_if(default):
+                written.pop(name, None)
+            else:
+                written[name] = default
+        if info.context == IDENTITY:
+            for name in self.whereabouts():
+                written.pop(name, None)
         return written
 
 
@@ -88,6 +109,14 @@ class DataConfig(ComponentConfig):
     validation_size: int = Field(ge=1)
     """Samples to validate on."""
 
+    def parts(self) -> tuple[DataConfig, ...]:
+        """Return the settings of the data sets that this one is made of; none for most."""
+        return ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of the results has to know of the data, such as files left out."""
+        return ()
+
 
 class ModelConfig(ComponentConfig):
     """Parameters that every model has."""
@@ -95,6 +124,22 @@ class ModelConfig(ComponentConfig):
     def check(self, height: int, width: int) -> str | None:
         """Return why the model does not take pictures of `height` x `width` pixels, or none."""
         return None
+
+    def trained(self) -> Self:
+        """Return the settings of the same model for weights that are loaded once it is built.
+
+        Building it then reads no file and asks no cache: it works on a machine that has none of them.
+        """
+        return self
+
+
+class TrackerConfig(ComponentConfig):
+    """Parameters that every tracker has."""
+
+    finish_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Longest time that the end of a trial waits for the tracker; then the tracker is ended."""
+    pictures: bool = True
+    """Whether the sample pictures of every epoch are sent, beside the numbers."""
 
 
 class LossConfig(Frozen):
@@ -115,8 +160,9 @@ class TrainConfig(Frozen):
     """Micro-batches that one optimizer step is split into; must divide `batch_size`."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest L2 norm of the gradient; none leaves it as it is."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the forward pass; weights and optimizer stay in fp32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward pass; weights and optimizer stay in fp32. `fp16` scales the loss so that
+    small gradients do not vanish, and leaves out the steps whose gradient overflows."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the exponential moving average of the weights, kept in fp32; none switches it off.
     With it, validation, samples and the kept weights are those of the average."""
@@ -184,9 +230,13 @@ class TrialSpec(Frozen):
     fold: int | None = Field(default=None, ge=0)
     """The part that this trial validates on, from 0; it trains on the others."""
 
+    def identity(self) -> dict[str, Any]:
+        """Return what the id is a hash of: all settings but those that only say where something lies."""
+        return self.model_dump(mode="json", context=IDENTITY)
+
     def trial_id(self) -> str:
         """Return the content hash that names this trial in every store."""
-        return content_hash(self.model_dump(mode="json"))
+        return content_hash(self.identity())
 
 
 class MetricInfo(Frozen):
@@ -210,6 +260,8 @@ class MetricInfo(Frozen):
     """One sentence: how it is computed, over what, and the source of the formula."""
     theme: Literal["structure", "colour", "pixel", "perceptual"]
     """Where observations about it belong in a report."""
+    detail: bool = False
+    """Shown only where a suite or a command asks for it, or where a report folds what is less asked for."""
 
     def improvement(self, difference: float) -> float:
         """Return `difference` with the sign turned so that positive is better."""

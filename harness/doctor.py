@@ -25,8 +25,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from harness.allotment import this_machine
-from harness.errors import StoreError
+from harness.errors import HarnessError, StoreError
+from harness.planning.trackers import not_installed
 from harness.provenance import available_cpus
+from harness.registry import registry
 from harness.store.files import open_files
 
 State = Literal["ok", "warn", "fail"]
@@ -97,7 +99,7 @@ def examine(*, store: Path | str, cache: Path, deep: bool = False) -> list[Findi
     """
     with ThreadPoolExecutor() as pool:  # both take seconds, and wait for other processes
         torch, ray = pool.submit(probe, TORCH), pool.submit(probe, RAY)
-        findings = [_python(), *_versions(), *_compilers(), *_hub()]
+        findings = [_python(), *_versions(), *_compilers(), *_hub(), *_trackers()]
         findings += [_store(store), _folder("cache", cache), *_shared_memory(), _threads()]
         findings[1:1] = [*_torch(torch.result()), *_ray(ray.result())]
     if deep:
@@ -251,6 +253,20 @@ def _compilers() -> Iterator[Finding]:
         # pip puts ninja beside python, where a virtual environment that is not activated does not look
         path = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
         yield Finding(name, "ok" if path else "warn", path or "not found", "" if path else way_out)
+
+
+def _trackers() -> Iterator[Finding]:
+    """Yield which trackers a suite may ask for; one that is missing is refused only where it is asked for."""
+    for name in registry.names("tracker"):
+        try:
+            needs = registry.load("tracker", name).needs
+        except HarnessError as error:
+            yield Finding(f"tracker {name}", "warn", str(error), "mend or uninstall it")
+            continue
+        lacking = not_installed(needs)
+        way_out = f"pip install {' '.join(lacking)}, if it is wanted" if lacking else ""
+        found = "not installed" if lacking else "installed"
+        yield Finding(f"tracker {name}", "ok", found, way_out)
 
 
 def _hub() -> Iterator[Finding]:

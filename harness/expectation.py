@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
@@ -15,9 +15,11 @@ MOST_NAMES = 50  # metrics, labels or variants that one list of a claim names
 
 CostName = Literal[
     "parameters",
+    "trainable_parameters",
     "forward_flops",
     "peak_memory_bytes",
     "latency_seconds",
+    "latency_p95_seconds",
     "train_seconds",
     "cpu_hours",
     "gpu_hours",
@@ -25,7 +27,7 @@ CostName = Literal[
 ]
 """The costs that a store has figures of; harness.analysis.costs says what they mean."""
 COST_NAMES: tuple[str, ...] = get_args(CostName)
-EXACT_COSTS = ("parameters", "forward_flops")
+EXACT_COSTS = ("parameters", "trainable_parameters", "forward_flops")
 """Costs that a variant has whatever the seed and the machine."""
 
 
@@ -103,11 +105,15 @@ class Bounds(OfMetrics):
 
     @model_validator(mode="after")
     def _ends_are_in_order(self) -> Self:
-        if self.at_least is None and self.at_most is None:
-            raise ValueError("expected `at_least`, `at_most` or both")
-        if self.at_least is not None and self.at_most is not None and self.at_least >= self.at_most:
-            raise ValueError(f"`at_least` {self.at_least:g} is not below `at_most` {self.at_most:g}")
+        _check_ends(self.at_least, self.at_most)
         return self
+
+
+def _check_ends(at_least: float | None, at_most: float | None) -> None:
+    if at_least is None and at_most is None:
+        raise ValueError("expected `at_least`, `at_most` or both")
+    if at_least is not None and at_most is not None and at_least >= at_most:
+        raise ValueError(f"`at_least` {at_least:g} is not below `at_most` {at_most:g}")
 
 
 class Reported(OfMetrics):
@@ -192,6 +198,31 @@ class Curve(OfMetrics):
     best; for the others it is 0."""
 
 
+class Correlation(Frozen):
+    """Two metrics: how far they agree on what is better, as a rank correlation from -1 to 1."""
+
+    correlate: tuple[str, str]
+    """The metrics. Positive is agreement: what is better by one is better by the other, whichever way each
+    of them counts."""
+    over: Literal["images", "variants"] = "images"
+    """What is ranked: the validation images of one trained model, or the variants of one seed."""
+    of: str | None = None
+    """The variant whose images they are; the reference if left out."""
+    at_least: float | None = Field(default=None, gt=-1, lt=1)
+    """Lower end of the mean correlation over seeds."""
+    at_most: float | None = Field(default=None, gt=-1, lt=1)
+    """Upper end of it."""
+
+    @model_validator(mode="after")
+    def _is_one_question(self) -> Self:
+        _check_ends(self.at_least, self.at_most)
+        if self.correlate[0] == self.correlate[1]:
+            raise ValueError(f"'{self.correlate[0]}' is correlated with itself")
+        if self.over == "variants" and self.of is not None:
+            raise ValueError("`of` is for `over: images`; over variants all of them are ranked")
+        return self
+
+
 class CostFactor(Frozen):
     """Two variants: one costs more or less than the other, as a ratio."""
 
@@ -215,6 +246,7 @@ _TAGS = {
     "by_epoch": "curve",
     "reported": "reported",
     "cost": "cost",
+    "correlate": "correlation",
     "at_least": "bounds",
     "at_most": "bounds",
     "versus": "difference",
@@ -231,6 +263,7 @@ FORMS: dict[str, tuple[tuple[str, ...], type[Frozen]]] = {
     "interaction": (("interaction",), Interaction),
     "curve": (("curve",), Curve),
     "cost": (("cost",), CostFactor),
+    "correlation": (("correlate",), Correlation),
 }
 """Form -> the keys that tell it from the others, and its model."""
 _EXPECTED = f"expected one of the keys {', '.join(key for keys, _ in FORMS.values() for key in keys)}"
@@ -258,7 +291,8 @@ Expectation = Annotated[
     | Annotated[LargestGain, Tag("largest_gain")]
     | Annotated[Interaction, Tag("interaction")]
     | Annotated[Curve, Tag("curve")]
-    | Annotated[CostFactor, Tag("cost")],
+    | Annotated[CostFactor, Tag("cost")]
+    | Annotated[Correlation, Tag("correlation")],
     Discriminator(_form, custom_error_type="expectation_form", custom_error_message=_EXPECTED),
 ]
 """What stands under `expect`."""
@@ -286,10 +320,29 @@ def written_variants(expect: Expectation) -> list[tuple[tuple[str | int, ...], s
     return found
 
 
+def with_names(expect: Expectation, names: Mapping[str, str]) -> Expectation:
+    """Return an expectation with variants called by other names.
+
+    Args:
+        expect: the expectation.
+        names: name that is written -> name in its place; others stay.
+    """
+    changed: dict[str, Any] = {}
+    for (key, *_), name in written_variants(expect):
+        value = getattr(expect, str(key))
+        if name in names:
+            changed[str(key)] = (
+                names[name] if isinstance(value, str) else tuple(names.get(one, one) for one in value)
+            )
+    return expect.model_copy(update=changed) if changed else expect
+
+
 def written_names(
     expect: Expectation, key: Literal["metric", "label"]
 ) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the metrics or labels that an expectation names, each with its path below `expect`."""
+    if isinstance(expect, Correlation) and key == "metric":
+        return [(("correlate", index), name) for index, name in enumerate(expect.correlate)]
     value: str | Sequence[str] | None = getattr(expect, key, None)
     if value is None:
         return []

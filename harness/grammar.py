@@ -364,6 +364,19 @@ class Suite(Frozen):
     checkpoints: Checkpoints = Checkpoints()
     """Which weights of every trial stay."""
     report: ReportOptions = ReportOptions()
+    trackers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Where trials are shown while they train: a list of names, or name -> settings; nowhere by default."""
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _trackers_by_name(cls, trackers: Any) -> Any:
+        if isinstance(trackers, list):
+            if len({name for name in trackers if isinstance(name, str)}) < len(trackers):
+                raise ValueError("expected distinct names, or a mapping of names to settings")
+            return {name: {} for name in trackers}
+        if isinstance(trackers, dict):
+            return {name: {} if value is None else value for name, value in trackers.items()}
+        return trackers
 
     @field_validator("seeds", mode="before")
     @classmethod

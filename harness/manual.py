@@ -38,6 +38,7 @@ COMPONENTS = {
     "augmentations": "augmentation",
     "optimizers": "optimizer",
     "schedules": "schedule",
+    "trackers": "tracker",
 }
 """What a list calls the kinds of the registry."""
 CONTENT: dict[str, catalog.Kind] = {"suites": "suites", "ablations": "ablations", "templates": "reports"}

@@ -85,6 +85,8 @@ class Plan(Frozen):
     pruning: Pruning | None = None
     checkpoints: Checkpoints = Checkpoints()
     report: ReportOptions
+    trackers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Where trials are shown while they train: name of a tracker -> its Config as JSON."""
     questions: dict[str, str] = Field(default_factory=dict)
     """Factor -> what it is to find out, where the suite says so."""
     notes: tuple[str, ...] = ()

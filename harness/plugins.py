@@ -24,7 +24,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from harness.canonical import content_hash
-from harness.config import ComponentConfig, DataConfig, LossConfig, MetricInfo, ModelConfig
+from harness.config import ComponentConfig, DataConfig, LossConfig, MetricInfo, ModelConfig, TrackerConfig
 from harness.errors import HarnessError, did_you_mean
 
 GROUP = "ablation_harness"
@@ -33,6 +33,7 @@ CONFIGS: dict[str, type[ComponentConfig] | type[LossConfig]] = {
     "data": DataConfig,
     "loss": LossConfig,
     "model": ModelConfig,
+    "tracker": TrackerConfig,
 }
 """Base of a component's Config, where it is more than `ComponentConfig`."""
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -43,6 +44,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "model": ("forward",),
     "optimizer": ("build",),
     "schedule": ("factor",),
+    "tracker": ("needs", "start", "log", "picture", "finish"),
 }
 """What a class of a kind has beside its Config."""
 TASK_PROTOCOL = "harness.tasks.base:Task"

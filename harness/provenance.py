@@ -26,7 +26,9 @@ RECORDED = (
     "lpips",
     "kornia",
     "pytorch-msssim",
-    "torchmetrics",
+    "timm",
+    "diffusers",
+    "transformers",
     "pyarrow",
 )
 

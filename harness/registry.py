@@ -16,15 +16,25 @@ from harness.errors import HarnessError, did_you_mean
 BUILT_IN = "built in"
 BUILTIN: dict[str, dict[str, str]] = {
     "task": {"colorization": "harness.tasks.colorization:Colorization"},
-    "data": {"polygons": "harness.data.polygons:Polygons"},
+    "data": {
+        "folder": "harness.data.folder:Folder",
+        "hugging_face": "harness.data.hugging_face:HuggingFace",
+        "mixture": "harness.data.mixture:Mixture",
+        "polygons": "harness.data.polygons:Polygons",
+    },
     "augmentation": {
+        "affine": "harness.data.affine:Affine",
+        "background": "harness.data.appearance:Background",
+        "colour_jitter": "harness.data.appearance:ColourJitter",
         "hflip": "harness.data.augment:HFlip",
+        "noise": "harness.data.appearance:Noise",
         "vflip": "harness.data.augment:VFlip",
         "rot90": "harness.data.augment:Rot90",
     },
     "model": {
         "backbone_head": "harness.models.backbone_head:BackboneHead",
         "conditional_unet": "harness.models.conditional_unet:ConditionalUNet",
+        "text_unet": "harness.models.text_unet:TextUNet",
     },
     "loss": {
         "mse": "harness.losses.pixel:MSE",
@@ -32,20 +42,36 @@ BUILTIN: dict[str, dict[str, str]] = {
         "lpips": "harness.losses.perceptual:LPIPS",
         "ssim": "harness.losses.structural:SSIM",
         "lab_l1": "harness.losses.colour:LabL1",
+        "huber": "harness.losses.pixel:Huber",
+        "charbonnier": "harness.losses.pixel:Charbonnier",
+        "perceptual": "harness.losses.perceptual:Perceptual",
+        "gradient": "harness.losses.smoothness:Gradient",
+        "tv": "harness.losses.smoothness:TotalVariation",
+        "ms_ssim": "harness.losses.structural:MultiScaleSSIM",
     },
     "metric": {},  # a task computes its own in every trial; those that a suite adds are plugins
     "optimizer": {
         "adamw": "harness.train.optimizers:AdamW",
         "adam": "harness.train.optimizers:Adam",
         "sgd": "harness.train.optimizers:SGD",
+        "timm": "harness.train.optimizers:Timm",
     },
     "schedule": {
         "constant": "harness.train.schedule:Constant",
         "warmup_cosine": "harness.train.schedule:WarmupCosine",
+        "cosine": "harness.train.schedule:Cosine",
+        "plateau": "harness.train.schedule:Plateau",
         "linear": "harness.train.schedule:Linear",
         "step": "harness.train.schedule:Step",
     },
+    "tracker": {
+        "mlflow": "harness.trackers.mlflow:MLflow",
+        "tensorboard": "harness.trackers.tensorboard:TensorBoard",
+        "wandb": "harness.trackers.wandb:WandB",
+    },
 }
+ALIASES: dict[str, dict[str, str]] = {"loss": {"l2": "mse"}}
+"""Other names that a suite may write; a specification, and so an id, holds the name itself."""
 
 
 class UnknownNameError(HarnessError):
@@ -72,6 +98,14 @@ class Registry:
         self._offers: dict[str, list[plugins.Offer]] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
 
+    def canonical(self, kind: str, name: str) -> str:
+        """Return the name that a specification holds where a suite says `name`."""
+        return self.aliases(kind).get(name, name)
+
+    def aliases(self, kind: str) -> dict[str, str]:
+        """Return the other names that a suite may write, and what they stand for."""
+        return dict(ALIASES.get(kind, {}))
+
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind, sorted; imports none of the components."""
         return sorted({entry.name for entry in self._entries(kind)})
@@ -93,6 +127,7 @@ class Registry:
         """
         if ":" in name:
             return name
+        name = self.canonical(kind, name)
         found = [entry for entry in self._entries(kind) if entry.name == name]
         if not found:
             raise UnknownNameError(f"no {kind} '{name}'{did_you_mean(name, self.names(kind))}")
@@ -118,6 +153,7 @@ class Registry:
             HarnessError: several offer this name, or what a plugin gives cannot be imported or is
                 no such component.
         """
+        name = self.canonical(kind, name)
         if (kind, name) not in self._loaded:
             target = self.target(kind, name)
             if self.is_builtin(kind, name):

@@ -66,6 +66,7 @@ def suite_schema() -> dict[str, Any]:
     properties["base"] |= _base(components, train=own[TrainConfig], strategy=own[StrategyConfig])
     properties["seeds"] = _seeds(properties["seeds"])
     properties["task"] |= _known(registry.names("task"))
+    properties["trackers"] = _trackers(properties["trackers"], components)
     properties["primary_metric"] |= _offered(entry.name for entry in manual.entries("metrics"))
     required = suite.pop("required")
     return {
@@ -148,13 +149,28 @@ def _component_or_name(kind: str, components: Mapping[tuple[str, str], str]) -> 
     return {"if": {"type": "string"}, "then": name, "else": settings}
 
 
+def _trackers(section: dict[str, Any], components: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """Return the schema of `trackers`: a list of names, or the settings of each by its name."""
+    names = registry.names("tracker")
+    by_name: dict[str, Any] = {
+        name: {"anyOf": [{"type": "null"}, {"$ref": components["tracker", name]}]} for name in names
+    }
+    mapping = {"type": "object", "properties": by_name, "patternProperties": {PLUGIN: {}}}
+    listed = {"type": "array", "items": _known(names), "uniqueItems": True}
+    return {
+        "description": section["description"],
+        "anyOf": [listed, {**mapping, "additionalProperties": False}],
+    }
+
+
 def _loss(components: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     """Return the schema of a loss: a weight or the settings for every term, by its name."""
     weight = {"type": "number", "minimum": 0}
+    names = {name: name for name in registry.names("loss")} | registry.aliases("loss")
     terms = {
-        name: {"description": _first_line("loss", name), "if": {"type": "number"}, "then": weight}
+        written: {"description": _first_line("loss", name), "if": {"type": "number"}, "then": weight}
         | {"else": {"$ref": components["loss", name]}}
-        for name in registry.names("loss")
+        for written, name in names.items()
     }
     plugin = {"if": {"type": "number"}, "then": weight, "else": {"type": "object"}}
     return {
@@ -203,6 +219,9 @@ def _complete_claims(claim: dict[str, Any]) -> None:
         {"if": {"required": [key]}, "then": {"$ref": f"#/$defs/{name}"}} for key, name in keys.items()
     ]
     forms[0]["if"]["not"] = {"required": ["cost"]}  # a cost has a `versus`, too
+    for form in forms:
+        if form["then"]["$ref"].endswith("/Bounds"):  # a correlation has its ends, too
+            form["if"]["not"] = {"required": ["correlate"]}
     claim["expect"] = {
         "description": claim["expect"]["description"],
         "type": "object",

@@ -263,12 +263,29 @@ def _strategy_mistakes(strategy: StrategyConfig, parts: Mapping[str, Any]) -> It
             f"use ddp, zero1 or zero2, or leave ema out"
         )
         yield Mistake(("train", "ema"), message)
-    name = parts["optimizer"].name
-    if strategy.name in (*ZERO, "fsdp") and not getattr(
-        registry.load("optimizer", name), "elementwise", False
-    ):
+    if train.precision == "fp16" and strategy.name in (*ZERO, "fsdp"):
         message = (
-            f"{strategy.name} gives an optimizer parts of weights, and '{name}' does not say "
+            f"fp16 scales the loss and leaves steps out, which {strategy.name} does not do here; "
+            f"use bf16, or the strategy single or ddp"
+        )
+        yield Mistake(("train", "precision"), message)
+    yield from _optimizer_mistakes(strategy, parts["optimizer"])
+
+
+def _optimizer_mistakes(strategy: StrategyConfig, config: ComponentConfig) -> Iterator[Mistake]:
+    """Yield that an optimizer needs whole weights, where a strategy gives it parts of them."""
+    if strategy.name not in (*ZERO, "fsdp"):
+        return
+    elementwise = getattr(registry.load("optimizer", config.name), "elementwise", False)
+    gives_parts = f"{strategy.name} gives an optimizer parts of weights"
+    if callable(elementwise):
+        if not elementwise(config):
+            kind = getattr(config, "kind", config.name)
+            message = f"{gives_parts}, and {kind} does not update each number by itself; use single or ddp"
+            yield Mistake(("optimizer",), message)
+    elif not elementwise:
+        message = (
+            f"{gives_parts}, and '{config.name}' does not say "
             f"`elementwise = True`: that it updates each number by itself"
         )
         yield Mistake(("optimizer", "name"), message)
@@ -278,18 +295,24 @@ def _loss(value: Mapping[str, Any]) -> dict[str, LossConfig]:
     """Return the terms by name, in alphabetical order: order does not change a sum, nor an identity."""
     terms: dict[str, LossConfig] = {}
     mistakes: list[Mistake] = []
-    for name in sorted(value):
-        place: Path_ = ("loss", name)
-        parameters = value[name] if isinstance(value[name], dict) else {"weight": value[name]}
+    for written in sorted(value):
+        place: Path_ = ("loss", written)
+        name = registry.canonical("loss", written)
+        if name != written and name in value:
+            message = f"is another name of {name}, which stands here too; leave one out"
+            mistakes.append(Mistake(place, message, of_key=True))
+            continue
+        parameters = value[written] if isinstance(value[written], dict) else {"weight": value[written]}
         try:
             term: LossConfig = check(registry.load("loss", name).Config, parameters, place)
         except HarnessError as error:
             mistakes.append(Mistake(place, str(error), of_key=True))
         except Mistakes as found:
-            mistakes += [_of_word(mistake, value[name], place) for mistake in found.mistakes]
+            mistakes += [_of_word(mistake, value[written], place) for mistake in found.mistakes]
         else:
             if term.weight > 0:
                 terms[name] = term
+    terms = {name: terms[name] for name in sorted(terms)}
     if not terms and not mistakes:
         mistakes.append(Mistake(("loss",), "no term has a weight above 0"))
     mistakes += _recorded_twice(terms)
@@ -327,7 +350,7 @@ def _taken_names(task_class: Any, spec: TrialSpec) -> Iterator[Mistake]:
     """Yield the metrics that would be recorded under the name of another figure."""
     if not spec.metrics:
         return
-    taken = {*task_class.metric_infos(spec.model_copy(update={"metrics": ()})), "loss"}
+    taken = {*task_class.metric_infos(spec.model_copy(update={"metrics": ()})), "loss", "index", "place"}
     for metric in spec.metrics:
         name = registry.load("metric", metric.name).info.name
         if name in taken or name.startswith("loss/"):
@@ -353,6 +376,11 @@ def _named(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "task", task
     for kind in COMPONENTS:
         yield kind, parts[kind].name
+    nested = list(parts["data"].parts())
+    while nested:
+        data = nested.pop()
+        yield "data", data.name
+        nested += data.parts()
     for name in parts["loss"]:
         yield "loss", name
     listed: dict[str, Sequence[ComponentConfig]] = {

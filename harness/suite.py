@@ -32,8 +32,8 @@ class LoadedSuite:
 
     @property
     def suite_hash(self) -> str:
-        """Content hash of the suite as merged with its profile and the overrides."""
-        return content_hash(self.suite.model_dump(mode="json", exclude={"profiles"}))
+        """Content hash of the suite as merged with its profile and the overrides, its trackers apart."""
+        return content_hash(self.suite.model_dump(mode="json", exclude={"profiles", "trackers"}))
 
     def problems(self, mistakes: Sequence[Mistake]) -> list[Problem]:
         """Return mistakes with the places where their paths were written."""
@@ -46,6 +46,7 @@ def load_suite(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     seeds: int | None = None,
+    trackers: Sequence[str] = (),
 ) -> LoadedSuite:
     """Read a suite file, apply a profile and then overrides, and check the whole.
 
@@ -54,6 +55,7 @@ def load_suite(
         profile: name of one of the suite's profiles; none for the suite as written.
         overrides: texts such as "base.train.epochs=2"; the value is YAML.
         seeds: number of seeds, in place of the suite's.
+        trackers: names of trackers, beside those of the suite.
 
     Raises:
         SuiteError: everything that is wrong, with file, line and column.
@@ -67,6 +69,8 @@ def load_suite(
         problems += _apply_override(document, text)
     if seeds is not None:
         document.set(("seeds",), seeds, Position(f"--seeds {seeds}"))
+    for name in trackers:
+        _add_tracker(document, name)
     problems += document.problems
     problems += _located(document, [Mistake(place, REFUSED) for place in secret_settings(document.value)])
     try:
@@ -146,6 +150,16 @@ def _apply_override(document: Document, text: str) -> list[Problem]:
     except HarnessError as error:
         return [Problem(position, path, str(error))]
     return []
+
+
+def _add_tracker(document: Document, name: str) -> None:
+    """Add a tracker to those of the suite, a list or a mapping; what is neither is told of later."""
+    known = document.value.get("trackers", [])
+    position = Position(f"--tracker {shown(redact(name))}")
+    if isinstance(known, list) and name not in known:
+        document.set(("trackers",), [*known, name], position)
+    elif isinstance(known, dict) and name not in known:
+        document.set(("trackers", name), {}, position)
 
 
 def _located(document: Document, mistakes: Iterable[Mistake]) -> list[Problem]:

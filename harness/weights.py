@@ -39,6 +39,8 @@ class WeightFile:
     """Repository on the Hugging Face hub; the file there is called like `path`."""
     megabytes: float | None = None
     """Size where it is known without asking the network; that of the file itself once it is here."""
+    otherwise: str | None = None
+    """Name of the file that stands for it in a repository of the hub that has none called like `path`."""
 
     def present(self) -> bool:
         """Return whether the file is on this machine; never asks the network."""
@@ -55,9 +57,10 @@ class WeightFile:
         if self.url is not None:
             return f"elsewhere: curl -LO {self.url}; then copy it to {self.path}"
         if self.repo is not None:
+            other = f" (or {self.otherwise})" if self.otherwise else ""
             return (
-                f"elsewhere: hf download {self.repo} {self.path.name}; then copy its folder of the cache "
-                f"(~/.cache/huggingface/hub/{_cache_folder(self.repo)}) to {_hub_cache()}"
+                f"elsewhere: hf download {self.repo} {self.path.name}{other}; then copy its folder of the "
+                f"cache (~/.cache/huggingface/hub/{_cache_folder(self.repo)}) to {_hub_cache()}"
             )
         return f"copy your own file to {self.path}, or change its path in the suite"
 
@@ -94,13 +97,25 @@ def torch_hub_file(title: str, url: str, *, megabytes: float | None = None) -> W
     return WeightFile(title, path, url=url, megabytes=megabytes)
 
 
-def hugging_face_file(title: str, repo: str, filename: str = "model.safetensors") -> WeightFile:
-    """Return a file of a repository on the Hugging Face hub, in that hub's cache."""
+def hugging_face_file(
+    title: str, repo: str, filename: str = "model.safetensors", *, otherwise: str | None = None
+) -> WeightFile:
+    """Return a file of a repository on the Hugging Face hub, in that hub's cache.
+
+    Args:
+        title: what it holds, for people.
+        repo: owner and name.
+        filename: what it is called there.
+        otherwise: what it is called in repositories that have no `filename`.
+    """
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, filename)
+    for name in (filename, otherwise):
+        found = try_to_load_from_cache(repo, name) if name else None
+        if isinstance(found, str):
+            return WeightFile(title, Path(found), repo=repo)
     expected = _hub_cache() / _cache_folder(repo) / "snapshots" / "main" / filename
-    return WeightFile(title, Path(found) if isinstance(found, str) else expected, repo=repo)
+    return WeightFile(title, expected, repo=repo, otherwise=otherwise)
 
 
 def _fetch_url(file: WeightFile, url: str) -> None:
@@ -122,10 +137,21 @@ def _fetch_url(file: WeightFile, url: str) -> None:
 
 def _fetch_from_hub(file: WeightFile, repo: str) -> None:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
-        hf_hub_download(repo, file.path.name)
+        try:
+            hf_hub_download(repo, file.path.name)
+        except EntryNotFoundError as missing:
+            # Without a network the first error is of the same kind: only the hub says that there is none.
+            if file.otherwise is None or isinstance(missing, LocalEntryNotFoundError):
+                raise
+            hf_hub_download(repo, file.otherwise)
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise FetchError(f"{repo}/{file.path.name} could not be fetched ({reason}); {file.way}") from error

@@ -71,6 +71,15 @@ COST_INFOS: dict[Cost, CostInfo] = {
     for info in (
         CostInfo("parameters", "Parameters", "", "lower", False, "count", "All parameters of the model."),
         CostInfo(
+            "trainable_parameters",
+            "Trainable parameters",
+            "",
+            "lower",
+            False,
+            "count",
+            "Parameters that training changes, without frozen ones.",
+        ),
+        CostInfo(
             "forward_flops",
             "Forward FLOPs",
             "FLOPs",
@@ -87,6 +96,15 @@ COST_INFOS: dict[Cost, CostInfo] = {
             True,
             "seconds",
             "Median time of one image alone through the trained model, on the trial's device and threads.",
+        ),
+        CostInfo(
+            "latency_p95_seconds",
+            "Latency, 95th percentile",
+            "s",
+            "lower",
+            True,
+            "seconds",
+            "95th percentile of the same passes, of 20 or more; none for models slower than about 20 ms.",
         ),
         CostInfo(
             "peak_memory_bytes",
@@ -200,7 +218,7 @@ def cost_values(record: Record, cost: Cost) -> pd.DataFrame:
 
 def _recorded(record: Record, cost: Cost, trials: pd.DataFrame) -> pd.Series:
     """Return a cost of these trials, NaN where it is not recorded; index of `trials`."""
-    if cost == "latency_seconds":
+    if cost in ("latency_seconds", "latency_p95_seconds"):
         rows = record.costs[record.costs["name"] == cost] if len(record.costs) else None
         known = {} if rows is None else dict(zip(rows["trial_id"], rows["value"], strict=True))
         return trials["trial_id"].map(known)
@@ -209,7 +227,7 @@ def _recorded(record: Record, cost: Cost, trials: pd.DataFrame) -> pd.Series:
         units = _gpus(record, trials) if cost == "gpu_hours" else _cpus(trials)
         hours: pd.Series = trials["wall_seconds"].astype(float) * units / 3600
         return hours.where(on_gpu if cost == "gpu_hours" else trials["device"] == "cpu")
-    return trials[cost]
+    return trials.get(cost, pd.Series(math.nan, index=trials.index))
 
 
 def _gpus(record: Record, trials: pd.DataFrame) -> pd.Series:

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.analysis.claims import judge_claims
+from harness.analysis.convergence import describe_convergence
 from harness.analysis.costs import COST_INFOS, compare_costs, mean_costs
 from harness.analysis.dynamics import describe_dynamics
 from harness.analysis.effects import best_variant, compare_all, compare_pairs, summarise, unbeaten
 from harness.analysis.factorial import analyse_factorials
+from harness.analysis.failure_modes import failure_modes_of
 from harness.analysis.importance import rank_factors
+from harness.analysis.overfitting import find_overfitting
 from harness.analysis.plain_json import plain_value
 from harness.analysis.precision import image_precision
+from harness.analysis.time_to_quality import time_to_quality
 from harness.analysis.tradeoffs import trade_offs
 from harness.analysis.values import missing
 from harness.store.read import RunRecord
@@ -76,6 +80,15 @@ def _pairs(record: RunRecord) -> dict[str, object]:
     return {name: compare_pairs(record, name) for name in names}
 
 
+def _failure_modes(record: RunRecord) -> dict[str, object]:
+    """Return the failure modes of every variant; of a large plan those of the reference and of the best."""
+    names = [variant.name for variant in record.plan.variants]
+    if len(names) > PAIRS_UP_TO:
+        best = best_variant(record)
+        names = list(dict.fromkeys([record.plan.reference, *([best.variant] if best else [])]))
+    return dict(failure_modes_of(record, names))
+
+
 SECTIONS: tuple[tuple[str, Section], ...] = (
     ("claims", judge_claims),
     ("values", _by_metric(summarise)),
@@ -84,6 +97,10 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("unbeaten", lambda record: {name: unbeaten(record, name) for name in _pairs(record)}),
     ("best", best_variant),
     ("dynamics", describe_dynamics),
+    ("convergence", describe_convergence),
+    ("overfitting", find_overfitting),
+    ("time_to_quality", time_to_quality),
+    ("failure_modes", _failure_modes),
     ("costs", _by_cost(lambda record, cost: list(mean_costs(record, cost).values()))),
     ("cost_ratios", _by_cost(compare_costs)),
     ("factorials", _by_metric(analyse_factorials)),

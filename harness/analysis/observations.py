@@ -10,7 +10,7 @@ from harness.analysis.costs import Cost, CostRatio, compare_costs, mean_costs
 from harness.analysis.dynamics import Dynamics, describe_dynamics
 from harness.analysis.effects import Comparison, VariantSummary, compare_all, summarise
 from harness.analysis.record import Record
-from harness.analysis.values import resolve_metric
+from harness.analysis.values import resolve_metric, shown_metrics
 from harness.analysis.wording import (
     MINUS,
     format_difference,
@@ -82,9 +82,9 @@ def all_observations(record: Record) -> dict[str, list[Observation]]:
 
 
 def _metrics(plan: Plan) -> list[str]:
-    """Return the metrics that the report asks for, or all; the primary one first."""
+    """Return the metrics that the report asks for, or all that are no details; the primary one first."""
     primary = resolve_metric(plan, plan.primary_metric)
-    asked = [resolve_metric(plan, name) for name in plan.report.metrics] or list(plan.metrics)
+    asked = [resolve_metric(plan, name) for name in plan.report.metrics] or shown_metrics(plan)
     return list(dict.fromkeys([primary, *asked]))
 
 

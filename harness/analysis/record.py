@@ -31,3 +31,6 @@ class Record(Protocol):
     @property
     def costs(self) -> pd.DataFrame:
         """One row per trial, epoch and name."""
+
+    def images(self) -> pd.DataFrame:
+        """Return one row per trial and validation image; see `harness.store.read.RunRecord.images`."""

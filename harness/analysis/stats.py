@@ -199,6 +199,24 @@ def probability_above(a: ArrayLike, b: ArrayLike) -> float:
     return float((above + ties / 2) / differences.size)
 
 
+def ranks(values: ArrayLike) -> Floats:
+    """Return the rank of every value from 1, shape (n,); equal ones share the mean of their ranks."""
+    _, place, counts = np.unique(_sample(values), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    shared: Floats = (last - (counts - 1) / 2)[place]
+    return shared
+
+
+def rank_correlation(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Return the rank correlation of Spearman (1904), -1 to 1, of values paired by position, shape (n,).
+
+    It is Pearson's correlation of the ranks; none where a side has one value alone.
+    """
+    first, second = (side - side.mean() for side in (ranks(a), ranks(b)))
+    scale = math.sqrt(float(first @ first) * float(second @ second))
+    return max(-1.0, min(1.0, float(first @ second) / scale)) if scale else None
+
+
 def sign_flip_p(differences: ArrayLike) -> float:
     """Return the two-sided p of the sign-flip (Fisher-Pitman) test that the differences centre on 0.
 

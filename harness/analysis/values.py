@@ -144,6 +144,11 @@ def value_count(replicates: Sequence[Replicate]) -> int:
     return len(replicates) if folds <= {None} else len(folds)
 
 
+def shown_metrics(plan: Plan) -> list[str]:
+    """Return the metrics that are shown to whoever names none: all but details, in the order of the plan."""
+    return [name for name, info in plan.metrics.items() if not info.detail]
+
+
 def resolve_metric(plan: Plan, name: str) -> str:
     """Return the name under which the run records a metric: its own, or that of its stand-in.
 

@@ -41,6 +41,12 @@ def run(
     prune: Annotated[
         str | None, typer.Option(metavar="SCHEDULER", help="End poor trials early: `asha` or `median`.")
     ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tracker", metavar="NAME", help="Show trials in a tracker, such as tensorboard. Repeatable."
+        ),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run trials again that the store holds.")] = False,
     preflight: PreflightOption = True,
     skip_broken: SkipBrokenOption = False,
@@ -66,6 +72,7 @@ def run(
         cpus=cpus,
         machine=None if workers is None else workers.machine,
         prune=prune,
+        trackers=tracker or (),
         fresh=fresh,
         skip_broken=skip_broken,
     )

@@ -144,9 +144,27 @@ class Rot90:
         return change_pictures(batch, quarters == 3, lambda pictures: pictures.rot90(3, (-2, -1)))
 
 
-def build_augmentations(configs: Iterable[ComponentConfig]) -> dict[str, Augmentation]:
-    """Return the augmentations by name, in the order given."""
-    return {config.name: registry.load("augmentation", config.name)(config) for config in configs}
+class AppearanceAugmentation(Augmentation, Protocol):
+    """An augmentation that changes colours, and so has to know which channels are the picture."""
+
+    picture_channels: int
+    """Of `image`, the first ones: 1 for a grey picture, 3 for RGB; those of a mask come after."""
+
+
+def build_augmentations(
+    configs: Iterable[ComponentConfig], *, picture_channels: int = 3
+) -> dict[str, Augmentation]:
+    """Return the augmentations by name, in the order given.
+
+    Args:
+        configs: of the augmentations.
+        picture_channels: first channels of `image` that are the picture itself, 1 or 3.
+    """
+    made = {config.name: registry.load("augmentation", config.name)(config) for config in configs}
+    for augmentation in made.values():
+        if hasattr(augmentation, "picture_channels"):
+            augmentation.picture_channels = picture_channels
+    return made
 
 
 def augment(batch: Batch, augmentations: Mapping[str, Augmentation], *, seed: int, epoch: int) -> Batch:

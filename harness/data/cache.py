@@ -30,10 +30,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HARNESS_CACHE", default)).expanduser().resolve() / "data"
 
 
-def written_once(folder: Path, identity: dict[str, Any], write: Callable[[Path], None]) -> None:
+def written_once(
+    folder: Path, identity: dict[str, Any], write: Callable[[Path], None], *, what: str = "the data set"
+) -> None:
     """Make sure that `folder` holds the whole output of `write`, called at most once by all processes.
 
-    `identity` is kept in the manifest and must be that of a folder found.
+    `identity` is kept in the manifest and must be that of a folder found; messages call it `what`.
 
     Raises:
         HarnessError: the folder cannot be written, is damaged or holds something else.
@@ -46,10 +48,10 @@ def written_once(folder: Path, identity: dict[str, Any], write: Callable[[Path],
                     write_whole(folder, identity, write)
         except OSError as error:
             raise HarnessError(
-                f"the data set cannot be written to {folder}: {error.strerror or error}; make room, "
+                f"{what} cannot be written to {folder}: {error.strerror or error}; make room, "
                 "or set HARNESS_CACHE to a folder that you may write"
             ) from error
-    require_whole(folder, identity)
+    require_whole(folder, identity, what)
 
 
 def write_whole(folder: Path, identity: dict[str, Any], write: Callable[[Path], None]) -> None:
@@ -66,7 +68,7 @@ def write_whole(folder: Path, identity: dict[str, Any], write: Callable[[Path], 
     partial.rename(folder)
 
 
-def require_whole(folder: Path, identity: dict[str, Any]) -> None:
+def require_whole(folder: Path, identity: dict[str, Any], what: str = "the data set") -> None:
     """Compare the folder with its manifest.
 
     Raises:
@@ -79,8 +81,8 @@ def require_whole(folder: Path, identity: dict[str, Any]) -> None:
         matches = False
     if not matches:
         raise HarnessError(
-            f"the data set in {folder} is damaged: its files are not those of its {MANIFEST}; "
-            "delete the folder and run again, it is then drawn anew"
+            f"{what} in {folder} is damaged: its files are not those of its {MANIFEST}; "
+            "delete the folder and run again, it is then made anew"
         )
 
 

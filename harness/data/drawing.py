@@ -40,6 +40,8 @@ class Picture:
     """[3, H, W]: the same picture, in RGB, with the front polygon filled."""
     mask: np.ndarray
     """[1, H, W]: share of each pixel that the fill covers, 255 for all of it."""
+    other: np.ndarray
+    """[1, H, W]: share of each pixel that the polygon behind covers visibly, its outline included."""
 
 
 def draw(
@@ -65,7 +67,8 @@ def draw(
     given = paint(ground, shares, paints)
     wanted = paint(ground, shares, {**paints, FRONT: colour})
     image = [to_grey(given) if channels == "grey" else given, draw_mask_channels(shares, mask)]
-    return Picture(np.concatenate(image), wanted, to_bytes(shares[[FRONT]]))
+    other = (shares[BEHIND] + shares[BEHIND_LINE])[None]
+    return Picture(np.concatenate(image), wanted, to_bytes(shares[[FRONT]]), to_bytes(other))
 
 
 def coverage(scene: Scene, size: Size) -> np.ndarray:

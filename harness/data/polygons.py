@@ -7,7 +7,7 @@ polygon, where there is one, lies behind, partly hidden, and stays as it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from harness.canonical import content_hash
 from harness.config import DataConfig, Size
 from harness.data import palette
+from harness.data.arrays import ArraySplit
 from harness.data.cache import write_arrays, written_once
 from harness.data.drawing import MASK_CHANNELS, PICTURE_CHANNELS, Channels, Drawing, MaskKind, draw
 from harness.data.scene import BACKGROUNDS, SHAPES, Background, compose_scene
@@ -26,9 +27,12 @@ log = logging.getLogger(__name__)
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
-IMAGES = ("image", "target", "mask")
-LABELS = ("colour", "shape", "background")
+IMAGES = ("image", "target", "mask", "other")
+LABELS = ("colour", "shape", "background", "overlap", "border")
+OVERLAP, BORDER = ("alone", "overlapping"), ("inside", "crossing")
 SIDES = (16, 512)  # smallest and largest
+ARRAYS = 2
+"""Version of what is kept of a picture; it changes the folder that arrays lie in, and no trial."""
 
 
 class PolygonsConfig(DataConfig):
@@ -60,6 +64,13 @@ class PolygonsConfig(DataConfig):
     """Kinds of background, drawn with equal probability."""
     seed: int = Field(default=0, ge=0)
     """Seed of the pictures, apart from the seed of training."""
+    colours: int = Field(
+        default=len(palette.NAMES),
+        ge=2,
+        le=len(palette.NAMES),
+        exclude_if=lambda count: count == len(palette.NAMES),
+    )
+    """Colours in the vocabulary: the most frequent ones of the 24, as frequent among each other as in all."""
 
     @field_validator("size")
     @classmethod
@@ -81,38 +92,6 @@ class PolygonsConfig(DataConfig):
         return tuple(kind for kind in BACKGROUNDS if kind in kinds)
 
 
-class PolygonSplit:
-    """The samples of one split, mapped read-only from files; cheap to open and to pickle."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        # A plain view of the map: indexing the np.memmap class itself is slower.
-        self._arrays = {
-            name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in (*IMAGES, *LABELS)
-        }
-
-    def __reduce__(self) -> tuple[type[PolygonSplit], tuple[Path]]:
-        return PolygonSplit, (self._folder,)
-
-    def __len__(self) -> int:
-        return len(self._arrays["colour"])
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the samples at `indices` (N of them) in new memory.
-
-        `image` float32 [N, C, H, W], `target` float32 [N, 3, H, W] and `mask` float32
-        [N, 1, H, W] (share of a pixel that the fill covers) lie in [0, 1]; `colour`, `shape`,
-        `background` and `index` are int64 [N].
-
-        Raises:
-            IndexError: an index is not in the split.
-        """
-        chosen = np.array(indices, dtype=np.int64)
-        images = {name: torch.from_numpy(self._arrays[name][chosen]).float().div_(255) for name in IMAGES}
-        labels = {name: torch.from_numpy(self._arrays[name][chosen]) for name in LABELS}
-        return {**images, **labels, "index": torch.from_numpy(chosen)}
-
-
 class Polygons:
     """The data set: 9 shapes in 24 colours on white, coloured and noisy black backgrounds.
 
@@ -120,18 +99,13 @@ class Polygons:
     of how many there are.  In the training split the colours are unequally frequent, from a
     third of all pictures down to 0.3 % (`palette.training_frequencies`); in the
     validation split colour i is `i % 24`, so that rare colours are measured as well as frequent
-    ones.  Figures over the whole validation split therefore weigh all colours alike.
+    ones.  Figures over the whole validation split therefore weigh all colours alike.  With fewer
+    `colours`, K of them, it is `i % K`.
     """
 
     Config = PolygonsConfig
     VERSION: ClassVar[int] = PolygonsConfig.model_fields["version"].default
     """Raised whenever a picture changes."""
-    label_names: ClassVar[dict[str, tuple[str, ...]]] = {
-        "colour": palette.NAMES,
-        "shape": SHAPES,
-        "background": BACKGROUNDS,
-    }
-    """Names of the values of every label, in the order of their numbers."""
 
     def __init__(self, config: PolygonsConfig, cache: Path) -> None:
         """Map the data set from `cache`, drawing it first where it is not there yet.
@@ -140,14 +114,37 @@ class Polygons:
             HarnessError: the cached files are damaged.
         """
         self.config = config
-        identity = config.model_dump(mode="json")
+        identity = {**config.model_dump(mode="json"), "arrays": ARRAYS}
         folder = cache / content_hash(identity)
         written_once(folder, identity, self._write)
-        self._splits = {name: PolygonSplit(folder / name) for name in SPLITS}
+        sizes = {"train": config.train_size, "validation": config.validation_size}
+        self._splits = {name: ArraySplit(folder / name, IMAGES, LABELS, sizes[name]) for name in SPLITS}
 
-    def split(self, name: Split) -> PolygonSplit:
-        """Return a split by its name, `train` or `validation`."""
+    def split(self, name: Split) -> ArraySplit:
+        """Return a split by its name, `train` or `validation`.
+
+        Its batches hold `image` [N, C, H, W], `target` [N, 3, H, W], `mask` [N, 1, H, W] (share of a
+        pixel that the fill covers) and `other` [N, 1, H, W] (share that the polygon behind covers
+        visibly, its outline included), float32 in [0, 1], and the labels, int64 [N].
+        """
         return self._splits[name]
+
+    @staticmethod
+    def label_names(config: PolygonsConfig) -> dict[str, tuple[str, ...]]:
+        """Return the names of the values of every label, in the order of their numbers.
+
+        `overlap` and `border` are labels only where both of their values occur.
+        """
+        names = {
+            "colour": palette.NAMES[: config.colours],
+            "shape": SHAPES,
+            "background": BACKGROUNDS,
+        }
+        if 0 < config.overlap < 1:
+            names["overlap"] = OVERLAP
+        if 0 < config.edge < 1:
+            names["border"] = BORDER
+        return names
 
     @staticmethod
     def picture_channels(config: PolygonsConfig) -> int:
@@ -159,10 +156,15 @@ class Polygons:
         """Return how many channels the input has: those of the picture and those of the mask."""
         return PICTURE_CHANNELS[config.channels] + MASK_CHANNELS[config.mask]
 
+    @staticmethod
+    def shows_other(config: PolygonsConfig) -> bool:
+        """Tell whether batches hold `other`, with another polygon in some pictures."""
+        return config.overlap > 0
+
     @property
     def palette(self) -> torch.Tensor:
         """The colours in the order of their labels, sRGB float32 [K, 3] in [0, 1]."""
-        return torch.from_numpy(palette.RGB).float() / 255
+        return torch.from_numpy(palette.RGB[: self.config.colours]).float() / 255
 
     def _write(self, folder: Path) -> None:
         sizes: dict[Split, int] = {
@@ -176,12 +178,12 @@ class Polygons:
 
 def draw_samples(config: PolygonsConfig, split: Split, count: int) -> Iterator[dict[str, np.ndarray]]:
     """Yield the first `count` samples of a split: uint8 pictures, channels first, and int64 labels."""
-    frequencies = np.cumsum(palette.training_frequencies())
+    frequencies = np.cumsum(palette.training_frequencies()[: config.colours])
     for index in range(count):
         seed = np.random.SeedSequence(config.seed, spawn_key=(SPLITS.index(split), index))
         rng = np.random.Generator(np.random.PCG64(seed))
         drawn = int(np.searchsorted(frequencies, rng.random() * frequencies[-1], side="right"))
-        colour = drawn if split == "train" else index % len(palette.NAMES)
+        colour = drawn if split == "train" else index % config.colours
         yield draw_sample(config, colour, rng)
 
 
@@ -201,7 +203,10 @@ def draw_sample(config: PolygonsConfig, colour: int, rng: np.random.Generator) -
         "image": picture.image,
         "target": picture.target,
         "mask": picture.mask,
+        "other": picture.other,
         "colour": np.array(colour),
         "shape": np.array(scene.shape),
         "background": np.array(BACKGROUNDS.index(scene.background)),
+        "overlap": np.array(int(scene.behind is not None)),
+        "border": np.array(int(scene.crosses)),
     }

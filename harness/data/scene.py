@@ -40,6 +40,8 @@ class Scene:
     background: Background
     paper: tuple[int, int, int]
     """Colour of the background before noise, sRGB 0 to 255."""
+    crosses: bool = False
+    """Whether the border of the picture cuts the front polygon."""
 
 
 def compose_scene(
@@ -57,7 +59,7 @@ def compose_scene(
     front = place_across_border(unit * radius, rng) if crosses else place_inside(unit * radius, radius, rng)
     background, paper = choose_background(backgrounds, rng)
     behind = place_behind(front, radius, rng) if rng.random() < overlap else None
-    return Scene(shape, front, behind, background, paper)
+    return Scene(shape, front, behind, background, paper, crosses)
 
 
 def unit_polygon(shape: str, rng: np.random.Generator) -> np.ndarray:

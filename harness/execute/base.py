@@ -42,6 +42,10 @@ class TrialTask:
     """Without progress for that long the attempt ends itself."""
     keep: tuple[str, ...] = ("best", "last")
     """Files of weights that stay."""
+    suite: str = ""
+    """Name of the suite, for trackers."""
+    trackers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Where the attempt is shown while it trains: name of a tracker -> its Config as JSON."""
 
     def new_record(self) -> Attempt:
         """Return the record of an attempt that begins now."""

@@ -160,8 +160,8 @@ def _knobs(spec: Mapping[str, Any], allotment: Allotment) -> Iterator[str]:
     if finer is not None:
         yield f"train.accumulation {finer} (now {accumulation})"
     yield f"a smaller data.size (now {_size(spec['data']['size'])})"
-    if train["precision"] != "bf16":
-        yield "train.precision bf16"
+    if train["precision"] == "fp32":
+        yield "train.precision bf16" + " or fp16" * (spec["strategy"] in ("single", "ddp"))
     if spec["strategy"] in ("single", "ddp"):
         yield "a strategy that spreads it over processes (zero2, zero3, fsdp)"
     if 0 < allotment.gpus < 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import functools
 import json
 import time
 from collections import Counter
@@ -12,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from harness.allotment import Allotment, smaller
 from harness.errors import StoreError
 from harness.execute.base import Ended, EpochDone, Event, Executor, Notice, Reused, TrialTask
 from harness.execute.order import Candidate, in_order
-from harness.execute.watchdog import alive_file, alive_seconds
+from harness.execute.rooms import Rooms
+from harness.execute.watchdog import START_SECONDS, alive_file, alive_seconds
 from harness.failures import FailureKind
 from harness.plan import Plan, PlannedTrial
 from harness.store.lease import Leases
@@ -31,9 +30,6 @@ TAKE_SECONDS = 0.5  # that looking for the next trial may take; `tick` is due on
 KILL_SECONDS = 30.0  # until an executor is reminded of an attempt that is to be killed
 STORE_SECONDS = 60.0  # that a store may be out of reach while trials are to be told to stop
 SLACK_SECONDS = 10.0  # a sign of life may be late by
-START_SECONDS = 300.0  # more for the first one: processes start, and import what they need
-
-T = TypeVar("T")
 
 LOST_CLASSES = {
     FailureKind.LOST_WORKER: "WorkerLost",
@@ -233,7 +229,7 @@ class Queue:
 
     def _ready(self, now: float) -> list[tuple[_Waiting, Allotment]]:
         """Return the waiting trials that may begin, as far as time and room go, the next one in front."""
-        rooms = _Rooms(self.executor, [way.task.allotment for way in self.under_way.values()])
+        rooms = Rooms(self.executor, [way.task.allotment for way in self.under_way.values()])
         due = [(one, rooms.possible(one.options)) for one in self.waiting if one.not_before <= now]
         ready = [(one, allotment) for one, allotment in due if rooms.has_room(allotment)]
         candidates = [
@@ -293,6 +289,8 @@ class Queue:
             resume_attempt=resume_attempt,
             stall_seconds=self.stall_seconds,
             keep=self.plan.checkpoints.keep,
+            suite=self.plan.suite,
+            trackers=self.plan.trackers,
         )
 
     def _bury(self, trial_id: str, number: int) -> None:
@@ -466,40 +464,6 @@ class Queue:
             return self.store.files.read(alive_file(way.task))
         except (FileNotFoundError, StoreError):
             return way.sign
-
-
-class _Rooms:
-    """What an executor has room for now, asked once for each allotment, since it may ask a cluster."""
-
-    def __init__(self, executor: Executor, under_way: Sequence[Allotment]) -> None:
-        self.executor = executor
-        self.under_way = under_way
-        self.known_slots: list[tuple[Allotment, int]] = []
-        self.known_rooms: list[tuple[Allotment, bool]] = []
-
-    def possible(self, options: Sequence[Allotment]) -> Allotment:
-        """Return the first allotment that the machines there are can hold; the whole one where none can."""
-        if len(options) == 1:
-            return options[0]
-        return next((one for one in options if self.slots(one) >= 1), options[0])
-
-    def slots(self, allotment: Allotment) -> int:
-        """Return how many such trials can run at once."""
-        return _remembered(self.known_slots, allotment, self.executor.slots)
-
-    def has_room(self, allotment: Allotment) -> bool:
-        """Tell whether one more attempt can begin."""
-        ask = functools.partial(self.executor.has_room, under_way=self.under_way)
-        return _remembered(self.known_rooms, allotment, ask)
-
-
-def _remembered(known: list[tuple[Allotment, T]], allotment: Allotment, ask: Callable[[Allotment], T]) -> T:
-    """Return the answer for an allotment, which has a dictionary in it and so cannot be a key."""
-    for one, answer in known:
-        if one == allotment:
-            return answer
-    known.append((allotment, ask(allotment)))
-    return known[-1][1]
 
 
 def furthest(store: StoreLayout, trial_id: str, attempts: Iterable[int]) -> int | None:

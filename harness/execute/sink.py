@@ -22,6 +22,8 @@ FAR_POLL_SECONDS = 3.0  # of a store where every look is a request that takes ti
 class _Ending:
     """What every process of an attempt knows of its end."""
 
+    store: StoreWriter
+
     def __init__(self) -> None:
         self.stopping = False
         self.end_reason = "stop"
@@ -36,6 +38,10 @@ class _Ending:
         """Let the attempt end at its next step, for a reason that is known here; safe in a signal handler."""
         if not self.stopping:
             self.end_reason, self.stopping = reason, True
+
+    def close(self) -> None:
+        """Let go of everything, however the attempt ended."""
+        self.store.files.close()
 
 
 class StoreSink(_Ending):
@@ -54,6 +60,10 @@ class StoreSink(_Ending):
         self.earlier_seconds = self.record.wall_seconds
         self.poll_seconds = STOP_POLL_SECONDS if self.store.files.is_local else FAR_POLL_SECONDS
         self.polled = -self.poll_seconds  # the first look is due at once
+
+    def begin(self) -> None:
+        """Write the first record: the attempt has begun."""
+        self.write()
 
     def describe(self, **facts: Any) -> None:
         """Take columns of `trials`."""
@@ -76,6 +86,11 @@ class StoreSink(_Ending):
         stem = name if epoch is None else f"{name}-{epoch:04d}"
         columns = self.store.write_artifact(f"{self.place}/samples/{stem}.png", png)
         self._note_artifact("sample", name, epoch, columns)
+
+    def images(self, epoch: int, columns: dict[str, list[Any]]) -> None:
+        """Write the table of images."""
+        path = self.store.images_file(self.task.trial_id, self.task.attempt)
+        self._note_artifact("images", "validation", epoch, self.store.write_images(path, columns))
 
     def weights(self, name: str, epoch: int, path: Path) -> None:
         """Keep a file of weights; the one of that name before is gone."""
@@ -108,7 +123,6 @@ class StoreSink(_Ending):
         self._sum_up()
         self.record = replace(self.record, status=status, ended=datetime.now(UTC), **facts)
         self.write()
-        self.store.files.close()
 
     def write(self) -> None:
         """Write the record as it stands."""

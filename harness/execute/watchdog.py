@@ -20,6 +20,7 @@ from harness.redact import redact
 from harness.store.files import Files
 
 BACKSTOP_SECONDS = 10.0  # after which the system's own timer ends a process that holds Python's lock
+START_SECONDS = 300.0  # more for the first step: libraries are imported, data is drawn, a model is made
 MOST_FRAMES = 8  # of the call that hangs, innermost last
 EXIT_CODE = 70
 
@@ -35,7 +36,7 @@ def alive_file(task: TrialTask) -> str:
 
 
 class Watchdog:
-    """Ends this process when its attempt makes no step for too long.
+    """Ends this process when its attempt makes no step for too long; the first one has longer.
 
     A thread looks; where Python itself is stuck in foreign code that holds its lock, the timer of
     `faulthandler`, which needs no lock, ends the process a little later. Every process of an attempt has
@@ -52,6 +53,7 @@ class Watchdog:
         self.files = files
         self.is_first = is_first
         self.last = time.monotonic()
+        self.has_begun = False
         self.told = -math.inf  # the first sign is due at once
         self.signs = 0
         self.ended = threading.Event()
@@ -73,15 +75,17 @@ class Watchdog:
     def progressed(self) -> None:
         """Note a step; cheap enough for every one."""
         self.last = time.monotonic()
+        self.has_begun = True
 
     def _watch(self) -> None:
-        limit = self.task.stall_seconds
-        while not self.ended.wait(min(1.0, limit / 10)):
+        stall = self.task.stall_seconds
+        while not self.ended.wait(min(1.0, stall / 10)):
             now = time.monotonic()
+            limit = stall if self.has_begun else stall + START_SECONDS
             if now - self.last > limit:
-                self._end()
+                self._end(limit)
             faulthandler.dump_traceback_later(limit + BACKSTOP_SECONDS, exit=True)
-            if self.is_first and now - self.told > alive_seconds(limit):
+            if self.is_first and now - self.told > alive_seconds(stall):
                 self._give_sign(now)
 
     def _give_sign(self, now: float) -> None:
@@ -90,12 +94,12 @@ class Watchdog:
         with contextlib.suppress(StoreError):  # the results, which matter, will tell
             self.files.write(alive_file(self.task), str(self.signs).encode())
 
-    def _end(self) -> None:
+    def _end(self, limit: float) -> None:
         """Write what the attempt was doing, and end the process."""
         frame = sys._current_frames().get(self.main)
         stack = traceback.extract_stack(frame)[-MOST_FRAMES:] if frame else []
         calls = " > ".join(f"{one.name} ({Path(one.filename).name}:{one.lineno})" for one in stack)
-        text = f"no step for {self.task.stall_seconds:.0f} s; was in: {calls}"
+        text = f"no step for {limit:.0f} s; was in: {calls}"
         with contextlib.suppress(StoreError):
             write_last_words(self.task, self.files, FailureKind.TIMED_OUT, "Stalled", text)
         os._exit(EXIT_CODE)

@@ -17,6 +17,7 @@ from harness.errors import NonFiniteLossError, StoreError, TrialError
 from harness.execute.base import Event, TrialTask
 from harness.execute.memory import keep_to_share, memory_advice, memory_failure
 from harness.execute.sink import FollowerSink, StoreSink
+from harness.execute.tracked import sink_of
 from harness.execute.watchdog import Watchdog, write_last_words
 from harness.failures import FailureKind
 from harness.specify import plugins_of, respecify
@@ -49,13 +50,14 @@ def execute_attempt(task: TrialTask, emit: Callable[[Event], None], *, rank: int
         PeersLost: another process of the attempt went away.
         TrialError: in a process other than the first: it failed.
     """
-    sink = StoreSink(task, emit) if rank == 0 else FollowerSink(task)
-    if task.allotment.processes == 1 and sink.stop_requested():
-        return "interrupted"
-    if isinstance(sink, StoreSink):
-        sink.write()
-    with Watchdog(task, sink.store.files, is_first=rank == 0) as sink.watchdog, _preemptible(sink):
-        return _train(task, sink)
+    sink = sink_of(task, emit, rank)
+    with contextlib.closing(sink):
+        if task.allotment.processes == 1 and sink.stop_requested():
+            return "interrupted"
+        if isinstance(sink, StoreSink):
+            sink.begin()
+        with Watchdog(task, sink.store.files, is_first=rank == 0) as sink.watchdog, _preemptible(sink):
+            return _train(task, sink)
 
 
 def _train(task: TrialTask, sink: StoreSink | FollowerSink) -> str:

@@ -1,13 +1,14 @@
-"""LPIPS: distance between images in the features of a frozen classification network.
+"""Distances between images in the features of a frozen classification network.
 
-Source: Zhang et al., "The unreasonable effectiveness of deep features as a
-perceptual metric", 2018, version 0.1 of the `lpips` library.
+Sources: Zhang et al., "The unreasonable effectiveness of deep features as a
+perceptual metric", 2018, version 0.1 of the `lpips` library; Johnson et al.,
+"Perceptual losses for real-time style transfer and super-resolution", 2016.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,10 @@ from harness.errors import HarnessError
 from harness.weights import WeightFile, torch_hub_file
 
 Net = Literal["alex", "vgg", "squeeze"]
+Weights = Literal["published", "random"]
+VGGLayer = Literal["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+VGG_LAYERS: tuple[VGGLayer, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+"""Layers of VGG-16, each the end of one of the parts that lpips cuts it into; between two lies a pooling."""
 
 MEBIBYTE = 1 << 20  # torchvision's `_file_size` counts these
 RANDOM_SEED = 0
@@ -51,7 +56,7 @@ def published_weights(net: Net = "alex") -> WeightFile:
     from torchvision.models import get_model_weights
 
     published = get_model_weights(BACKBONES[net].model)["IMAGENET1K_V1"]
-    title = f"{BACKBONES[net].model}, features of lpips"
+    title = f"{BACKBONES[net].model}, feature network"
     return torch_hub_file(title, published.url, megabytes=published.meta["_file_size"] * MEBIBYTE / 1e6)
 
 
@@ -65,8 +70,8 @@ def published_weights_cached(net: Net = "alex") -> bool:
     return published_weights_path(net).is_file()
 
 
-def require_published_weights(net: Net) -> Path:
-    """Return the file of the published weights of `net`.
+def require_published_weights(net: Net, term: str = "lpips") -> Path:
+    """Return the file of the published weights of `net`, which `term` reads.
 
     Raises:
         HarnessError: it is not on this machine; the message gives the command that fetches it.
@@ -75,7 +80,7 @@ def require_published_weights(net: Net) -> Path:
     if not path.is_file():
         fetch = f"import torchvision.models as m; m.{BACKBONES[net].model}(weights='IMAGENET1K_V1')"
         raise HarnessError(
-            f"lpips with published weights needs {path}, which is not there; fetch it with\n"
+            f"{term} with published weights needs {path}, which is not there; fetch it with\n"
             f'  python -c "{fetch}"\n'
             "or set perceptual_weights to random"
         )
@@ -96,19 +101,16 @@ class PerceptualDistance(nn.Module):
         HarnessError: published weights are asked for and not in torch hub's cache.
     """
 
-    def __init__(self, net: Net, weights: Literal["published", "random"]) -> None:
+    def __init__(self, net: Net, weights: Weights) -> None:
         super().__init__()
         import lpips
 
         self.net = net
         self.scaling = lpips.ScalingLayer()
-        self.backbone = _empty_backbone(net)
-        if weights == "published":
-            _load_published(self.backbone, net)
-            channel_weights = list(_learned_channel_weights(net))
-        else:
-            _draw_random(self.backbone)
-            channel_weights = [torch.ones_like(weight) for weight in _learned_channel_weights(net)]
+        self.backbone = _backbone(net, weights, "lpips")
+        channel_weights = list(_learned_channel_weights(net))
+        if weights == "random":
+            channel_weights = [torch.ones_like(weight) for weight in channel_weights]
         for layer, weight in enumerate(channel_weights):
             self.register_buffer(f"channel_weights_{layer}", weight)
         self.eval().requires_grad_(False)
@@ -147,6 +149,81 @@ class PerceptualDistance(nn.Module):
             )
 
 
+class FeatureDistance(nn.Module):
+    """Frozen VGG-16 up to the last layer that counts; gradients flow to the prediction alone.
+
+    The distance is that of the features as they are, averaged over the channels and places of a layer, and
+    summed over the layers by their weights (the feature reconstruction loss of Johnson et al.).  Images
+    are normalised as torchvision's weights expect it.
+
+    Args:
+        layers: that count, with the weight of each.
+        power: 1 for absolute differences, 2 for squared ones.
+        weights: of the network; random ones are drawn from `RANDOM_SEED`.
+
+    Raises:
+        HarnessError: published weights are asked for and not in torch hub's cache.
+    """
+
+    def __init__(self, layers: Mapping[VGGLayer, float], power: Literal[1, 2], weights: Weights) -> None:
+        super().__init__()
+        import lpips
+
+        self.power = power
+        deepest = max(VGG_LAYERS.index(name) for name in layers)
+        self.layers = [layers.get(name, 0.0) for name in VGG_LAYERS[: deepest + 1]]
+        self.scaling = lpips.ScalingLayer()
+        backbone = _backbone("vgg", weights, "perceptual")
+        self.parts = nn.ModuleList(backbone.get_submodule(f"slice{part + 1}") for part in range(deepest + 1))
+        self.eval().requires_grad_(False)
+
+    @property
+    def smallest_side(self) -> int:
+        """Smallest image side in pixels that all its poolings can work on."""
+        return int(2 ** (len(self.parts) - 1))
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of every pair, [N], at least 0.
+
+        Args:
+            prediction: float32 [N, 3, H, W], scaled as if in [0, 1], not clamped.
+            target: float32 [N, 3, H, W] in [0, 1].
+
+        Raises:
+            HarnessError: the images are too small for the network.
+        """
+        height, width = prediction.shape[-2:]
+        if min(height, width) < self.smallest_side:
+            raise HarnessError(
+                f"perceptual needs images of at least {self.smallest_side} x {self.smallest_side} pixels "
+                f"for {VGG_LAYERS[len(self.parts) - 1]}; got {height} x {width}; "
+                f"use larger images or earlier layers"
+            )
+        with torch.no_grad():
+            expected = list(self._features(target))
+        total = prediction.new_zeros(len(prediction))
+        for weight, found, wanted in zip(self.layers, self._features(prediction), expected, strict=True):
+            if weight:
+                total = total + weight * (found - wanted).abs().pow(self.power).flatten(1).mean(1)
+        return total
+
+    def _features(self, image: Tensor) -> Iterator[Tensor]:
+        features = self.scaling(2.0 * image - 1.0)
+        for part in self.parts:
+            features = part(features)
+            yield features
+
+
+def _backbone(net: Net, weights: Weights, term: str) -> nn.Module:
+    """Return the feature layers of a network; `term` is what asks for them."""
+    backbone = _empty_backbone(net)
+    if weights == "published":
+        _load_published(backbone, net, term)
+    else:
+        _draw_random(backbone)
+    return backbone
+
+
 def _empty_backbone(net: Net) -> nn.Module:
     """Return the feature layers with memory that nothing was written to yet."""
     from lpips import pretrained_networks
@@ -169,8 +246,8 @@ def _draw_random(backbone: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _load_published(backbone: nn.Module, net: Net) -> None:
-    path = require_published_weights(net)
+def _load_published(backbone: nn.Module, net: Net, term: str) -> None:
+    path = require_published_weights(net, term)
     state = torch.load(path, map_location="cpu", weights_only=True)
     # lpips groups torchvision's layers: its slice2.3.weight is torchvision's features.3.weight
     names = {name: f"features.{name.partition('.')[2]}" for name in backbone.state_dict()}

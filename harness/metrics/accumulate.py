@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 
 class LabelledValue(NamedTuple):
@@ -23,7 +22,7 @@ class LabelledValue(NamedTuple):
     """Sample standard deviation (n - 1) over these images; none for one image and beside infinite values."""
 
 
-class LabelledMean(Metric):  # type: ignore[misc]  # torchmetrics is not type-checked here
+class LabelledMean:
     """Mean and standard deviation of per-image values over all images and over those of every label.
 
     Moments are float64, counts too (exact to 2^53), so that neither the batch size nor the
@@ -33,17 +32,17 @@ class LabelledMean(Metric):  # type: ignore[misc]  # torchmetrics is not type-ch
     Args:
         labels: kind -> names, for instance {"colour": ["red", "blue"]}; `update`
             gives every image the index of one name of every kind.
+        device: that the values lie on.
     """
 
-    full_state_update = False
-    moments: Tensor
+    # A torchmetrics.Metric would gather and merge by itself, but importing that library takes every process
+    # about two seconds of CPU, as long as a small trial.
 
-    def __init__(self, labels: Mapping[str, Sequence[str]]) -> None:
-        super().__init__()
+    def __init__(self, labels: Mapping[str, Sequence[str]], device: torch.device | str = "cpu") -> None:
         self.sizes = {kind: len(names) for kind, names in labels.items()}
         self.slots = [None, *(f"{kind}={name}" for kind, names in labels.items() for name in names)]
-        nothing = torch.zeros(3, len(self.slots), dtype=torch.float64)
-        self.add_state("moments", nothing, dist_reduce_fx=merge_moments)
+        self.moments = torch.zeros(3, len(self.slots), dtype=torch.float64, device=device)
+        """Of what this process was given, float64 [3, slots]; see `merge_moments`."""
 
     def update(self, values: Tensor, labels: Mapping[str, Tensor]) -> None:
         """Add the values of a batch.
@@ -77,9 +76,14 @@ class LabelledMean(Metric):  # type: ignore[misc]  # torchmetrics is not type-ch
             sums.append(part.new_zeros(size).index_add_(0, indices[kind], part))
         return torch.cat(sums)
 
-    def compute(self) -> list[LabelledValue]:
-        """Return the values of all images, then those of the labels; what never occurred is left out."""
-        rows = zip(self.slots, *self.moments.tolist(), strict=True)
+    def compute(self, parts: Tensor | None = None) -> list[LabelledValue]:
+        """Return the values of all images, then those of the labels; what never occurred is left out.
+
+        Args:
+            parts: moments of all processes, float64 [P, 3, slots]; none takes those of this one alone.
+        """
+        moments = self.moments if parts is None else merge_moments(parts)
+        rows = zip(self.slots, *moments.tolist(), strict=True)
         return [
             LabelledValue(label, total / count, int(count), _deviation(count, squares))
             for label, count, total, squares in rows

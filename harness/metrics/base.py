@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from harness.config import MetricInfo
 from harness.errors import TrialError
+from harness.metrics.forms import colour_difference, gradient_magnitude, rgb_to_lab
+from harness.metrics.shape import Regions, painted_regions
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Scored:
         """Index in the palette of the colour asked for, int64 [N]."""
         self.filled = batch["mask"][:, 0] > 0.5
         """Where the target shape is visibly filled, bool [N, H, W]."""
+        self.other = batch["other"][:, 0] > 0.5 if "other" in batch else None
+        """Where other shapes are visible, bool [N, H, W]; none where the data set does not say."""
 
     @cached_property
     def lab_prediction(self) -> Tensor:
@@ -57,6 +61,32 @@ class Scored:
         """Return the target in CIELAB (D65), [N, 3, H, W]."""
         return rgb_to_lab(self.target)
 
+    @cached_property
+    def difference(self) -> Tensor:
+        """Return the CIE 1976 difference of prediction and target at every pixel, [N, H, W]."""
+        return colour_difference(self.lab_prediction, self.lab_target)
+
+    @cached_property
+    def filled_pixels(self) -> tuple[Tensor, Tensor]:
+        """Return the CIELAB colours of all filled pixels in prediction and target, [P, 3] each."""
+        return self.lab_prediction.movedim(1, -1)[self.filled], self.lab_target.movedim(1, -1)[self.filled]
+
+    @cached_property
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Return the gradient magnitudes of prediction and target, [N, H, W] each."""
+        return gradient_magnitude(self.prediction), gradient_magnitude(self.target)
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Return what was to be painted and what was."""
+        return painted_regions(self.lab_prediction, self.lab_target, self.filled)
+
+    def on_filled(self, values: Tensor) -> Tensor:
+        """Return values [P], one for each of `filled_pixels`, in their place, [N, H, W]; 0 elsewhere."""
+        placed = values.new_zeros(self.filled.shape)
+        placed[self.filled] = values
+        return placed
+
 
 class ImageMetric(Protocol):
     """One number for every image of a batch.
@@ -65,11 +95,26 @@ class ImageMetric(Protocol):
     class, and takes `(config, context)`.
     """
 
-    info: MetricInfo
+    @property
+    def info(self) -> MetricInfo:
+        """What it means."""
+        ...
 
     def __call__(self, scored: Scored) -> Tensor:
         """Return the metric of every image, float32 [N]; NaN where it is not defined for the image."""
         ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric without settings: what it means, and a function of the scored images."""
+
+    info: MetricInfo
+    compute: Callable[[Scored], Tensor]
+
+    def __call__(self, scored: Scored) -> Tensor:
+        """Return the metric of every image, float32 [N]; NaN where it is not defined for the image."""
+        return self.compute(scored)
 
 
 def score(
@@ -80,8 +125,9 @@ def score(
     Args:
         metrics: as from `harness.metrics.build.build_metrics`.
         prediction: [N, 3, H, W] in any floating-point type; clamped to [0, 1].
-        batch: `target` float32 [N, 3, H, W] in [0, 1], `colour` int64 [N] and
-            `mask` float32 [N, 1, H, W], on the device of `prediction`.
+        batch: `target` float32 [N, 3, H, W] in [0, 1], `colour` int64 [N],
+            `mask` float32 [N, 1, H, W] and, where the data set has it, `other` float32 [N, 1, H, W],
+            the share of every pixel that other shapes cover visibly; on the device of `prediction`.
 
     Raises:
         TrialError: a prediction is NaN or infinite, or a metric is not one number for every image.
@@ -96,11 +142,3 @@ def score(
                 f"expected a floating-point number for each of {len(prediction)} images"
             )
     return values
-
-
-def rgb_to_lab(image: Tensor) -> Tensor:
-    """Return sRGB [N, 3, H, W] in [0, 1] as CIELAB (D65, 2 degree observer): L 0 to 100, a, b about ±108."""
-    from kornia.color import rgb_to_lab as convert
-
-    lab: Tensor = convert(image)
-    return lab

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -137,6 +138,10 @@ class BackboneHeadConfig(ModelConfig):
         """Return why the backbone does not take pictures of `height` x `width` pixels, or none."""
         return size_problem(self.backbone, height, width)
 
+    def trained(self) -> Self:
+        """Return the settings without the file that the backbone began with."""
+        return self.model_copy(update={"weights": "random", "weights_sha256": None})
+
     def needed_weights(self) -> tuple[WeightFile, ...]:
         """Return the file of weights that the backbone reads when built, present or not."""
         if self.weights == "random":
@@ -159,7 +164,9 @@ class BackboneHead(nn.Module):
 
     Config = BackboneHeadConfig
 
-    def __init__(self, config: BackboneHeadConfig, *, image_channels: int, classes: int) -> None:
+    def __init__(
+        self, config: BackboneHeadConfig, *, image_channels: int, class_names: Sequence[str]
+    ) -> None:
         """Build it.
 
         Raises:
@@ -173,7 +180,9 @@ class BackboneHead(nn.Module):
             maps=config.maps,
             weights=next(iter(config.needed_weights()), None),
         )
-        self.condition = FiLM(classes=classes, embedding=config.embedding, widths=self.backbone.channels)
+        self.condition = FiLM(
+            classes=len(class_names), embedding=config.embedding, widths=self.backbone.channels
+        )
         self.head = make_head(config, self.backbone.channels)
         self.stride = min(self.backbone.strides)
         self.paint = nn.Conv2d(self.head.width, 3 * self.stride**2, kernel_size=1)

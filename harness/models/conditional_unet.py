@@ -6,6 +6,7 @@ Segmentation", MICCAI 2015; `site` says where the class joins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import torch
@@ -17,11 +18,13 @@ from harness.config import ModelConfig
 from harness.models.conditioning import (
     ClassAttention,
     ConcatenatedEmbedding,
+    ConcatenatedMaps,
     FiLM,
     InputEmbedding,
     Unconditioned,
 )
 from harness.models.layers import conv, largest_power_of_two, normalisation
+from harness.models.resampling import bilinear
 
 MOST_HEADS = 8  # of the cross-attention, where `heads` is not set
 CLASS_TOKENS = 4  # of each class, where `class_tokens` is not set
@@ -55,8 +58,13 @@ class ConditionalUNetConfig(ModelConfig):
     """Groups of the group norm, which must divide every width; without effect for other norms."""
     activation: Literal["relu", "silu", "gelu", "leaky_relu"] = "relu"
     """Nonlinearity after each normalisation."""
-    output: Literal["sigmoid", "linear"] = "sigmoid"
-    """Last step: `sigmoid` keeps the picture within 0 and 1, `linear` leaves it unbounded."""
+    output: Literal["sigmoid", "linear", "tanh"] = "sigmoid"
+    """Last step: `sigmoid` keeps the picture within 0 and 1, as does `tanh`, whose -1 to 1 are mapped
+    to 0 to 1; `linear` leaves it unbounded."""
+    upsampling: Literal["nearest", "bilinear"] = Field(
+        default="nearest", exclude_if=lambda value: value == "nearest"
+    )
+    """How the way up enlarges features."""
     site: Literal["bottleneck", "input", "film", "cross_attention", "none"] = "bottleneck"
     """Where the class enters: `bottleneck` concatenates its embedding to the features of the lowest
     resolution, `input` to the picture, `film` scales and shifts the features of every resolution,
@@ -69,6 +77,10 @@ class ConditionalUNetConfig(ModelConfig):
     class_tokens: int | None = Field(default=None, ge=2, le=1024)
     """Learned vectors of each class that the cross-attention reads; none for 4. With one, nothing
     would be left to attend to. Of `cross_attention` alone."""
+    embedding_maps: int | None = Field(default=None, ge=1, le=1024, exclude_if=lambda value: value is None)
+    """Maps of 16x16 places that the embedding is projected to, to be concatenated at the bottleneck;
+    resized where the lowest resolution has another size. None projects it to as many channels as the
+    lowest resolution has, alike at all places. Of `bottleneck` alone."""
 
     @property
     def effective_widths(self) -> tuple[int, ...]:
@@ -99,7 +111,9 @@ class ConditionalUNetConfig(ModelConfig):
         """Return what has no effect: groups without group norm, skips without a way up, another site's."""
         names = [] if self.norm == "group" else ["groups"]
         if len(self.effective_widths) == 1:
-            names.append("skips")
+            names += ["skips", "upsampling"]
+        if self.site != "bottleneck":
+            names.append("embedding_maps")
         if self.site != "cross_attention":
             names += ["heads", "class_tokens"]
         if self.site == "none":
@@ -145,7 +159,9 @@ class ConditionalUNet(nn.Module):
 
     Config = ConditionalUNetConfig
 
-    def __init__(self, config: ConditionalUNetConfig, *, image_channels: int, classes: int) -> None:
+    def __init__(
+        self, config: ConditionalUNetConfig, *, image_channels: int, class_names: Sequence[str]
+    ) -> None:
         super().__init__()
         widths = config.effective_widths
         self.down = nn.ModuleList()
@@ -153,7 +169,7 @@ class ConditionalUNet(nn.Module):
         for width in widths:
             self.down.append(conv_stage(config, channels, width))
             channels = width
-        self.condition = condition(config, classes=classes)
+        self.condition = condition(config, classes=len(class_names))
         self.narrow = nn.ModuleList()
         self.up = nn.ModuleList()
         for width in reversed(widths[:-1]):
@@ -162,7 +178,8 @@ class ConditionalUNet(nn.Module):
             channels = width
         self.head = nn.Conv2d(channels, 3, kernel_size=1)
         self.skips = config.skips
-        self.sigmoid = config.output == "sigmoid"
+        self.smooth = config.upsampling == "bilinear"
+        self.output: Literal["sigmoid", "linear", "tanh"] = config.output
 
     def forward(self, image: Tensor, colour: Tensor) -> Tensor:
         """Map a picture [N, C, H, W] and class numbers int64 [N] to a picture [N, 3, H, W]."""
@@ -172,15 +189,25 @@ class ConditionalUNet(nn.Module):
             features = self.condition.at_stage(features, colour, level)
             passed.append(features)
         features = self.condition.at_bottleneck(features, colour)
+        enlarge = bilinear if self.smooth else F.interpolate  # which takes the nearest where nothing is said
         upward = zip(self.narrow, self.up, reversed(passed[:-1]), strict=True)
         for level, (narrow, stage, skip) in enumerate(upward, start=len(self.down)):
-            # Narrowed before it is enlarged, where that costs a quarter.  Nearest, not bilinear:
-            # the gradient of the latter has no deterministic form on CUDA.
-            features = F.interpolate(narrow(features), size=skip.shape[-2:], mode="nearest")
+            # Narrowed before it is enlarged, where that costs a quarter.
+            features = enlarge(narrow(features), size=skip.shape[-2:])
             features = stage(torch.cat([features, skip], dim=1) if self.skips else features)
             features = self.condition.at_stage(features, colour, level)
-        picture: Tensor = self.head(features)
-        return picture.sigmoid() if self.sigmoid else picture
+        return limited(self.head(features), self.output)
+
+
+def limited(picture: Tensor, output: Literal["sigmoid", "linear", "tanh"]) -> Tensor:
+    """Return the picture after the last step that the settings name."""
+    match output:
+        case "sigmoid":
+            return picture.sigmoid()
+        case "tanh":
+            return (picture.tanh() + 1) / 2
+        case "linear":
+            return picture
 
 
 def condition(config: ConditionalUNetConfig, *, classes: int) -> Unconditioned:
@@ -188,6 +215,8 @@ def condition(config: ConditionalUNetConfig, *, classes: int) -> Unconditioned:
     widths = config.effective_widths
     settings = {"classes": classes, "embedding": config.embedding}
     match config.site:
+        case "bottleneck" if config.embedding_maps is not None:
+            return ConcatenatedMaps(channels=widths[-1], maps=config.embedding_maps, **settings)
         case "bottleneck":
             return ConcatenatedEmbedding(channels=widths[-1], **settings)
         case "input":

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from harness.models.resampling import bilinear
+
 
 class Unconditioned(nn.Module):
     """Ignores the class: the control."""
@@ -42,6 +44,30 @@ class ConcatenatedEmbedding(Unconditioned):
         """Map [N, C, h, w] and int64 [N] to [N, C, h, w]."""
         spread = self.project(self.embed(label))[:, :, None, None].expand_as(features)
         fused: Tensor = self.fuse(torch.cat([features, spread], dim=1))
+        return fused
+
+
+class ConcatenatedMaps(Unconditioned):
+    """At the bottleneck: embed, project to whole maps, concatenate, fuse by 1x1.
+
+    The projection says something else at each of 16x16 places, so that it fits pictures of one
+    size: those whose lowest resolution is 16x16. For others the maps are resized.
+    """
+
+    SIDE = 16
+
+    def __init__(self, *, classes: int, embedding: int, channels: int, maps: int) -> None:
+        super().__init__()
+        self.maps = maps
+        self.embed = nn.Embedding(classes, embedding)
+        self.project = nn.Linear(embedding, maps * self.SIDE**2)
+        self.fuse = nn.Conv2d(channels + maps, channels, kernel_size=1)
+
+    def at_bottleneck(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map [N, C, h, w] and int64 [N] to [N, C, h, w]."""
+        maps = self.project(self.embed(label)).unflatten(1, (self.maps, self.SIDE, self.SIDE))
+        resized = bilinear(maps, size=features.shape[-2:])
+        fused: Tensor = self.fuse(torch.cat([features, resized], dim=1))
         return fused
 
 

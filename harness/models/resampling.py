@@ -29,6 +29,17 @@ def adaptive_average(features: Tensor, bins: int) -> Tensor:
     return _apply(features, rows, columns)
 
 
+def bilinear(features: Tensor, size: Sequence[int]) -> Tensor:
+    """Return features [N, C, h, w] enlarged or made smaller to [N, C, *size].
+
+    As `F.interpolate(features, size, mode="bilinear", antialias=True)`, which leaves out nothing where it
+    makes smaller, and does what it does without `antialias` where it enlarges.
+    """
+    if features.shape[-2:] == torch.Size(size):
+        return features
+    return _interpolate(features, size, mode="bilinear", antialias=True)
+
+
 class DeterministicInterpolation(TorchFunctionMode):
     """Within it, smooth interpolation of pictures to a given size has a deterministic gradient.
 

@@ -21,6 +21,7 @@ from harness.plan import Plan, PlannedTrial, recorded_name
 from harness.planning import claims as claim_checks
 from harness.planning.designs import Change
 from harness.planning.selection import chosen_only
+from harness.planning.trackers import tracker_configs
 from harness.planning.variants import Candidate, Expansion, Specify, expand
 from harness.redact import REFUSED, redact, secret_settings
 from harness.registry import registry
@@ -65,6 +66,7 @@ def plan_suite(
     overrides: Sequence[str] = (),
     seeds: int | None = None,
     only: Sequence[str] = (),
+    trackers: Sequence[str] = (),
     skip_broken: bool = False,
 ) -> PlannedSuite:
     """Read a suite file and plan it; the arguments are those of `load_suite` and `plan_loaded`.
@@ -74,7 +76,7 @@ def plan_suite(
         HarnessError: there is no such file, or `only` names no factor or level of the suite.
     """
     try:
-        loaded = load_suite(path, profile=profile, overrides=overrides, seeds=seeds)
+        loaded = load_suite(path, profile=profile, overrides=overrides, seeds=seeds, trackers=trackers)
     except SuiteError as error:
         if error.rest is None:
             raise
@@ -117,16 +119,20 @@ def plan_loaded(loaded: LoadedSuite, *, only: Sequence[str] = (), skip_broken: b
     expansion = expand(suite, specify_one)
     candidates = {candidate.variant.name: candidate for candidate in expansion.candidates}
     variants = [candidate.variant for candidate in expansion.candidates]
+    suite = claim_checks.with_base_named(suite, candidates, expansion.controls)
+    loaded = replace(loaded, suite=suite)
     specs, wrong = _specify_all(specify_one, expansion.candidates)
     metrics = _metrics(task, specs)
     unmet = list(_unmet_requirements(suite, specs.get(expansion.candidates[0].variant.name)))
     late = list(claim_checks.late_epochs(suite, specs))
+    trackers, wrong_trackers = tracker_configs(suite)
     mistakes = [
         *expansion.mistakes,
         *(late if loaded.profile is None else ()),
         *(mistake for _, mistake in unmet),
         *_too_many_trials(suite, len(specs)),
         *_report_mistakes(suite),
+        *wrong_trackers,
         *_metric_mistakes(suite, metrics),
         *(() if expansion.mistakes else claim_checks.name_mistakes(suite, variants)),
         *claim_checks.metric_mistakes(suite, metrics),
@@ -146,8 +152,11 @@ def plan_loaded(loaded: LoadedSuite, *, only: Sequence[str] = (), skip_broken: b
     if problems:
         raise SuiteError(problems)
     notes = [f"{suite.claims[int(one.path[1])].id} is not judged here: {one.message}" for one in late]
+    notes += dict.fromkeys(note for spec in specs.values() for note in spec.data.notes())
     _refuse_secrets(specs)
-    planned = PlannedSuite(_plan(loaded, task, expansion, specs, metrics, notes), loaded, candidates)
+    planned = PlannedSuite(
+        _plan(loaded, task, expansion, specs, metrics, trackers, notes), loaded, candidates
+    )
     if blamed:
         planned = planned.without({name: str(found[0]) for name, found in blamed.items()})
     if not only:
@@ -175,6 +184,7 @@ def _plan(
     expansion: Expansion,
     specs: Mapping[str, TrialSpec],
     metrics: Mapping[str, MetricInfo],
+    trackers: dict[str, dict[str, Any]],
     notes: Sequence[str],
 ) -> Plan:
     suite = loaded.suite
@@ -210,6 +220,7 @@ def _plan(
         pruning=suite.pruning,
         checkpoints=suite.checkpoints,
         report=suite.report,
+        trackers=trackers,
         questions={
             entry.group if isinstance(entry, Group) else entry.factor: entry.question
             for _, entry in entries(suite)
@@ -378,7 +389,7 @@ def _metrics(task: Any, specs: Mapping[str, TrialSpec]) -> dict[str, MetricInfo]
 
 def _kind(spec: TrialSpec) -> tuple[Any, ...]:
     """Return what of a specification its metrics depend on."""
-    return spec.perceptual_weights, spec.metrics
+    return spec.perceptual_weights, spec.metrics, id(spec.data)  # equal sections are one object
 
 
 def _metrics_by_kind(
@@ -427,7 +438,8 @@ def _unmet_requirements(suite: Suite, base: TrialSpec | None) -> Iterator[tuple[
             for part in below:
                 value = value.get(part, ABSENT) if isinstance(value, dict) else ABSENT
             if value is ABSENT:
-                name = (settings.get(str(section)) or {}).get("name", "this one")
+                chosen = settings.get(str(section))
+                name = chosen.get("name", "this one") if isinstance(chosen, dict) else "this one"
                 owners = components_with(str(section), ".".join(map(str, below)))
                 others = f"; those that have it: {', '.join(owners)}" if owners else ""
                 message = f"varies {path}, a setting that the {section} '{name}' does not have{others}"
@@ -447,13 +459,13 @@ def _trials(
     specs: Sequence[tuple[str, TrialSpec]], seeds: Sequence[int], folds: int | None
 ) -> Iterator[PlannedTrial]:
     """Yield the distinct trials, seed by seed, and within a seed fold by fold."""
-    distinct: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    distinct: dict[str, tuple[TrialSpec, list[str]]] = {}
     for name, spec in specs:
-        settings = spec.model_dump(mode="json")
-        distinct.setdefault(canonical_json(settings), (settings, []))[1].append(name)
-    shared = [(settings, tuple(names)) for settings, names in distinct.values()]
+        distinct.setdefault(canonical_json(spec.identity()), (spec, []))[1].append(name)
+    shared = [(spec.identity(), spec.model_dump(mode="json"), names) for spec, names in distinct.values()]
     for seed in seeds:
         for fold in range(folds) if folds else (None,):
-            for settings, names in shared:
-                whole = {**settings, "seed": seed, "fold": fold}
-                yield PlannedTrial(id=content_hash(whole), variants=names, seed=seed, fold=fold, spec=whole)
+            own = {"seed": seed, "fold": fold}
+            for identity, settings, names in shared:
+                trial_id = content_hash({**identity, **own})
+                yield PlannedTrial(id=trial_id, variants=tuple(names), spec={**settings, **own}, **own)

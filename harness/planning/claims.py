@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.canonical import canonical_json
@@ -14,6 +14,7 @@ from harness.expectation import (
     EXACT_COSTS,
     Best,
     Bounds,
+    Correlation,
     CostFactor,
     Curve,
     Difference,
@@ -22,6 +23,7 @@ from harness.expectation import (
     LargestGain,
     OfMetrics,
     Reported,
+    with_names,
     written_names,
     written_variants,
 )
@@ -30,6 +32,7 @@ from harness.plan import Variant, recorded_name
 from harness.validation import Mistake
 
 MOST_COMPARISONS = 1000  # that one claim makes
+FEWEST_RANKED = 3  # variants, or images, that a rank correlation is taken over
 
 
 def variants_of(expect: Expectation, variants: Sequence[Variant], reference: str) -> tuple[str, ...]:
@@ -46,10 +49,31 @@ def variants_of(expect: Expectation, variants: Sequence[Variant], reference: str
         previous = previous_of(variants)
         steps = (expect.largest_gain, *rivals_of(expect, variants))
         return tuple(dict.fromkeys(name for step in steps for name in (step, previous.get(step)) if name))
+    if isinstance(expect, Correlation) and expect.over == "variants":
+        return tuple(variant.name for variant in variants)
     named = [name for _, name in written_variants(expect)]
+    if isinstance(expect, Correlation) and expect.of is None:
+        named.append(reference)
     if isinstance(expect, Interaction) and expect.neither is None:
         named.append(reference)
     return tuple(dict.fromkeys(named))
+
+
+def with_base_named(suite: Suite, names: Collection[str], controls: Mapping[str, str]) -> Suite:
+    """Return the suite with claims that call the base by its name.
+
+    It is called after one level that changes nothing; in a claim each other such level stands for it, too.
+
+    Args:
+        suite: the suite.
+        names: of all variants.
+        controls: such a level -> name of the base.
+    """
+    others = {level: base for level, base in controls.items() if level not in names}
+    claims = tuple(
+        claim.model_copy(update={"expect": with_names(claim.expect, others)}) for claim in suite.claims
+    )
+    return suite.model_copy(update={"claims": claims})
 
 
 def previous_of(variants: Sequence[Variant]) -> dict[str, str]:
@@ -186,10 +210,12 @@ def _no_chain(expect: Expectation, variants: Sequence[Variant]) -> Iterator[Mist
             yield Mistake(("largest_gain",), f"'{expect.largest_gain}' is the only step of its chain")
     if isinstance(expect, Best) and not rivals_of(expect, variants):
         yield Mistake(("best",), f"'{expect.best}' is the only variant")
+    if isinstance(expect, Correlation) and expect.over == "variants" and len(variants) < FEWEST_RANKED:
+        yield Mistake(("over",), f"expected {FEWEST_RANKED} variants at least to rank, got {len(variants)}")
 
 
 def _too_many(expect: Expectation, variants: Sequence[Variant], reference: str) -> Iterator[Mistake]:
-    if isinstance(expect, CostFactor):
+    if isinstance(expect, CostFactor | Correlation):
         return
     count = len(variants_of(expect, variants, reference)) * len(expect.metrics) * len(expect.labels)
     if count > MOST_COMPARISONS:
@@ -202,7 +228,7 @@ def _unknown(expect: Expectation, metrics: Mapping[str, MetricInfo]) -> Iterator
         return
     known = [*metrics, *(COST_NAMES if isinstance(expect, Bounds | Reported) else ())]
     for path, name in written_names(expect, "metric"):
-        if is_cost(expect, name, metrics):
+        if isinstance(expect, OfMetrics) and is_cost(expect, name, metrics):
             if len(expect.metrics) > 1 or expect.label is not None:
                 yield Mistake(path, f"'{name}' is a cost: it stands alone and has no label")
         elif recorded_name(metrics, name) not in metrics:

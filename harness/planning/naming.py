@@ -41,6 +41,8 @@ class VariantNames:
         """Those of the first control; the first of them names the base."""
         self.base = self.base_labels[0][1]
         """Name of the base."""
+        self.controls = {_short(found.point.labels): self.base for found in controls}
+        """Name that each control would have by itself -> name of the base."""
         self.base_levels = self._levels_of_base(made, controls)
         """Factor -> its level in the base."""
         merged = {id(found) for found in controls}

@@ -44,6 +44,8 @@ class Expansion:
     mistakes: list[Mistake]
     notes: list[str]
     """What was left out and why, and how effects are aliased."""
+    controls: dict[str, str]
+    """Name of a level that is the base, one of every factor -> name of the base, after one of them."""
 
 
 def expand(suite: Suite, specify: Specify) -> Expansion:
@@ -60,6 +62,7 @@ class _Expander:
         self.specify = specify
         self.mistakes: list[Mistake] = []
         self.notes: list[str] = []
+        self.controls: dict[str, str] = {}
         self.levels: dict[tuple[str, str], Level] = {}
         """What people said about (factor, level)."""
         self.in_base: list[Change] = []
@@ -75,7 +78,7 @@ class _Expander:
         found = (self._make(point, index) for index, points in enumerate(entries) for point in points)
         made = list({(one.entry, one.point.labels): one for one in found if one is not None}.values())
         self._tell_of_conditions(made)
-        return Expansion(self._candidates(made), self.mistakes, self.notes)
+        return Expansion(self._candidates(made), self.mistakes, self.notes, self.controls)
 
     # ---- points
 
@@ -288,6 +291,7 @@ class _Expander:
     def _candidates(self, made: Sequence[Made]) -> list[Candidate]:
         controls = self._controls(made)
         names = VariantNames(made, controls, self._control_labels(made))
+        self.controls = names.controls
         reference = self._reference(made, controls, names)
         merged = {id(found) for found in controls}
         rest: list[Made | None] = [one for one in made if one is not reference and id(one) not in merged]
@@ -335,7 +339,7 @@ class _Expander:
             by_name = {names.of(found): found for found in made if found not in controls}
             if asked in by_name:
                 return by_name[asked]
-            if asked != names.base and made:
+            if asked != names.base and asked not in names.controls and made:
                 known = [names.base, *by_name]
                 message = f"no variant '{asked}'{did_you_mean(asked, known)}"
                 self.mistakes.append(Mistake(("reference",), message))
@@ -460,7 +464,7 @@ def _in_words(wanted: Any) -> str:
 
 def _alike(first: TrialSpec, second: TrialSpec) -> bool:
     """Tell whether two specifications are one trial, perhaps said in two ways."""
-    return first == second or first.model_dump(mode="json") == second.model_dump(mode="json")
+    return first == second or first.identity() == second.identity()
 
 
 def _setting(configuration: Configuration, spec: TrialSpec | None, path: Path_) -> Any:

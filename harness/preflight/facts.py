@@ -17,6 +17,8 @@ from harness.preflight.structures import micro_batches
 from harness.preflight.wording import batch_norm_message, blaming
 from harness.registry import registry
 from harness.tasks.base import Batch, Task
+from harness.train.probe import count_parameters
+from harness.train.strategy.base import HALF
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,11 @@ def measure(spec: TrialSpec, task: Task) -> Facts:
         for size in sizes[1:]:
             _forward(spec, task, model, size)
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        parameters, trainable_parameters = count_parameters(model)
         return Facts(
             micro_batch=sizes[0],
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            trainable_parameters=sum(parameter.numel() for parameter in trainable),
+            parameters=parameters,
+            trainable_parameters=trainable_parameters,
             forward_flops=forward_flops // sizes[0],
             step_flops=counter.get_total_flops() // sizes[0],
             activation_bytes=sum(kept.values()),
@@ -95,7 +98,8 @@ def _forward(spec: TrialSpec, task: Task, model: torch.nn.Module, samples: int) 
 
 def autocast(spec: TrialSpec) -> torch.autocast:
     """Return the arithmetic of a trial's forward pass, on the CPU."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=spec.train.precision == "bf16")
+    half = HALF.get(spec.train.precision)
+    return torch.autocast("cpu", half, enabled=half is not None)
 
 
 def _tensors_of_modules(task: Task) -> list[Tensor]:

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from harness.analysis.values import is_usable, replicates_of, resolve_metric, why_absent
+from harness.analysis.values import is_usable, replicates_of, resolve_metric, shown_metrics, why_absent
 from harness.analysis.wording import format_scale, format_value, metric_name, over_replicates
 from harness.config import MetricInfo
 from harness.plan import STAND_IN, Plan
@@ -19,9 +19,10 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def metric_order(plan: Plan) -> list[str]:
-    """Return the metrics that the report shows: as the suite lists them, else the primary one first."""
+    """Return the metrics that the report shows: as the suite lists them, else the primary one and then
+    all that are no details."""
     asked = [resolve_metric(plan, name) for name in plan.report.metrics]
-    return list(dict.fromkeys(asked or [primary_metric(plan), *plan.metrics]))
+    return list(dict.fromkeys(asked or [primary_metric(plan), *shown_metrics(plan)]))
 
 
 def primary_metric(plan: Plan) -> str:

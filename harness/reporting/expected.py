@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.analysis.claims import ClaimPart, ClaimResult
 from harness.analysis.costs import COST_INFOS
-from harness.expectation import Bounds, Reported
+from harness.expectation import Bounds, Correlation, Reported
 from harness.reporting.model import Cell, Column, Row, Table
 from harness.reporting.names import Names, in_sentence
 from harness.reporting.variants import reported_row
@@ -29,7 +29,8 @@ def expected_table(record: RunRecord, names: Names, results: Sequence[ClaimResul
     Returns:
         None where neither a claim nor a level names such a figure.
     """
-    claimed = [result for result in results if isinstance(result.claim.expect, Bounds | Reported)]
+    figures = Bounds | Reported | Correlation
+    claimed = [result for result in results if isinstance(result.claim.expect, figures)]
     rows = [row for result in claimed for row in _claim_rows(record, names, result)]
     reported = _reported_rows(record, names)
     rows += reported

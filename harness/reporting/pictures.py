@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,8 +23,11 @@ MOST_EPOCHS = 12  # per variant
 OVERVIEW_EPOCHS = 4
 OVERVIEW_TILES = 2
 TILES_PER_ROW = 8
+GRID_ROWS = 3  # input, target, prediction
 GAP = 4  # pixels between tiles, transparent
 FRAME = (128, 128, 128, 72)  # a thin line around every tile: white ones end somewhere on white paper
+
+Drawn = TypeVar("Drawn")
 
 
 class Samples:
@@ -33,7 +38,7 @@ class Samples:
         self._files = record.files
         self._names = names
         samples = table[table["kind"] == "sample"]
-        chosen = _one_trial_each(record.plan, samples)
+        self._chosen = chosen = _one_trial_each(record.plan, samples)
         self._by_variant = {
             variant.name: samples[samples["trial_id"] == chosen[variant.name].id]
             if variant.name in chosen
@@ -41,6 +46,51 @@ class Samples:
             for variant in record.plan.variants
         }
         self._folds = sorted({trial.fold for trial in chosen.values() if trial.fold is not None})
+
+    def trial(self, variant: str) -> PlannedTrial | None:
+        """Return the trial that speaks for a variant; none where it has no pictures."""
+        return self._chosen.get(variant)
+
+    def column(self, variant: str, name: str, epoch: int | None, tiles: int) -> Picture | None:
+        """Return the first few tiles of a strip below each other, or none where there is no such strip.
+
+        Args:
+            variant: name of the variant.
+            name: "input", "target" or "prediction".
+            epoch: of a prediction.
+            tiles: how many at most.
+        """
+        rows = self._strips(variant, name, epoch)
+        if rows.empty:
+            return None
+        grid = self._drawn(str(rows.iloc[-1]["path"]), partial(tile_grid, tiles=tiles, per_row=1))
+        moment = "" if epoch is None else f" after epoch {epoch}"
+        file = f"trend_{self._names.file(variant)}_{name}{'' if epoch is None else f'_{epoch:03d}'}"
+        return Picture(
+            file, _png(grid), grid.width, grid.height, f"{self._names.title(variant)}: {name}{moment}"
+        )
+
+    def worst(self, variant: str) -> tuple[int, list[Picture]] | None:
+        """Return the epoch and the worst images of a variant's trial, worst first.
+
+        Each picture is input, target and prediction below each other; none where the trial kept none.
+        """
+        rows = self._strips(variant, "worst", None, any_epoch=True)
+        if rows.empty:
+            return None
+        last = rows.sort_values("epoch").iloc[-1]
+        stem, title = f"worst_{self._names.file(variant)}", self._names.title(variant)
+        columns = self._drawn(str(last["path"]), grid_columns)
+        return int(last["epoch"]), [
+            Picture(
+                f"{stem}_{place}",
+                _png(column),
+                column.width,
+                column.height,
+                f"{title}, worst image {place}: input, target, prediction",
+            )
+            for place, column in enumerate(columns, start=1)
+        ]
 
     def epochs(self, variant: str) -> list[int]:
         """Return the epochs that have a picture."""
@@ -126,18 +176,26 @@ class Samples:
     def _picture(
         self, variant: str, name: str, epoch: int | None, file: str, alt: str, tiles: int | None = None
     ) -> Picture | None:
-        rows = self._by_variant[variant]
-        rows = rows[
-            (rows["name"] == name) & (rows["epoch"].isna() if epoch is None else rows["epoch"] == epoch)
-        ]
+        rows = self._strips(variant, name, epoch)
         if rows.empty:
             return None
-        grid = self._grid(str(rows.iloc[-1]["path"]), tiles)
+        grid = self._drawn(str(rows.iloc[-1]["path"]), partial(tile_grid, tiles=tiles))
         return Picture(file, _png(grid), grid.width, grid.height, alt)
 
-    def _grid(self, path: str, tiles: int | None) -> Image.Image:
+    def _strips(self, variant: str, name: str, epoch: int | None, *, any_epoch: bool = False) -> pd.DataFrame:
+        """Return the artifacts of a name that a variant has, of one epoch or, for none, of no epoch."""
+        rows = self._by_variant[variant]
+        at = rows["epoch"].isna() if epoch is None else rows["epoch"] == epoch
+        return rows[(rows["name"] == name) & (at | any_epoch)]
+
+    def _drawn(self, path: str, draw: Callable[[bytes], Drawn]) -> Drawn:
+        """Return what is drawn from a stored picture.
+
+        Raises:
+            StoreError: it is not there, or cannot be read.
+        """
         try:
-            return tile_grid(self._files.read(path), tiles)
+            return draw(self._files.read(path))
         except FileNotFoundError:
             raise StoreError(f"the picture {path} is not in the store {self._files.address}") from None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -173,8 +231,8 @@ def overview_epochs(last: Sequence[int]) -> list[int]:
     return sorted({1, *last} | set(evenly_spaced(range(1, longest + 1), OVERVIEW_EPOCHS)))
 
 
-def tile_grid(png: bytes, tiles: int | None = None) -> Image.Image:
-    """Return the first `tiles` square tiles of a strip (none: all) with gaps, at most eight in a row.
+def tile_grid(png: bytes, tiles: int | None = None, per_row: int = TILES_PER_ROW) -> Image.Image:
+    """Return the first `tiles` square tiles of a strip (none: all) with gaps, at most `per_row` in a row.
 
     Raises:
         ValueError: the strip has too many pixels, or not one whole tile.
@@ -185,7 +243,7 @@ def tile_grid(png: bytes, tiles: int | None = None) -> Image.Image:
         if strip.width * side > MOST_PIXELS or strip.width < side:  # before a pixel is unfolded
             raise ValueError(f"{strip.width} x {side} pixels")
         number = min(tiles or strip.width // side, strip.width // side)
-        per_row = min(number, TILES_PER_ROW)
+        per_row = min(number, per_row)
         rows = -(-number // per_row)
         pitch = side + 2 + GAP
         grid = Image.new("RGBA", (per_row * pitch - GAP, rows * pitch - GAP), (0, 0, 0, 0))
@@ -194,6 +252,30 @@ def tile_grid(png: bytes, tiles: int | None = None) -> Image.Image:
             grid.paste(FRAME, (left, top, left + side + 2, top + side + 2))
             grid.paste(strip.crop((index * side, 0, (index + 1) * side, side)), (left + 1, top + 1))
     return grid
+
+
+def grid_columns(png: bytes) -> list[Image.Image]:
+    """Return the columns of a grid of square tiles in three rows, each with gaps, left to right.
+
+    Raises:
+        ValueError: the grid has too many pixels, or not one whole column.
+        OSError: it is no PNG.
+    """
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as grid:
+        side = grid.height // GRID_ROWS
+        if grid.width * grid.height > MOST_PIXELS or not 0 < side <= grid.width:  # before a pixel is unfolded
+            raise ValueError(f"{grid.width} x {grid.height} pixels")
+        return [_column(grid, left, side) for left in range(0, grid.width - side + 1, side)]
+
+
+def _column(grid: Image.Image, left: int, side: int) -> Image.Image:
+    pitch = side + 2 + GAP
+    column = Image.new("RGBA", (side + 2, GRID_ROWS * pitch - GAP), (0, 0, 0, 0))
+    for row in range(GRID_ROWS):
+        column.paste(FRAME, (0, row * pitch, side + 2, row * pitch + side + 2))
+        tile = grid.crop((left, row * side, left + side, (row + 1) * side))
+        column.paste(tile, (1, row * pitch + 1))
+    return column
 
 
 def _png(image: Image.Image) -> bytes:

@@ -15,6 +15,7 @@ from harness.plan import STAND_IN, PlannedTrial
 from harness.provenance import short_commit
 from harness.reporting.model import Cell, Column, Failure, Provenance, Row, Table, TrialGroup
 from harness.reporting.names import Names
+from harness.reporting.trackers import tracker_cell
 from harness.store.read import RunRecord
 
 ADVICE = {
@@ -183,10 +184,11 @@ def _groups(record: RunRecord, names: Names) -> tuple[TrialGroup, ...]:
 def _group(record: RunRecord, names: Names, variant: str, anchored: set[str]) -> TrialGroup:
     trials = _trials_of(record, variant)
     rows = []
+    is_tracked = bool(record.trials["trackers"].notna().any())
     for trial in trials.to_dict("records"):
         anchor = None if trial["trial_id"] in anchored else f"trial-{trial['trial_id']}"
         anchored.add(trial["trial_id"])
-        rows.append(_trial_row(record, trial, anchor))
+        rows.append(_trial_row(record, trial, anchor, is_tracked=is_tracked))
     complete = int((trials["status"] == "complete").sum())
     planned = sum(variant in trial.variants for trial in record.plan.trials)
     return TrialGroup(
@@ -205,13 +207,14 @@ def _group(record: RunRecord, names: Names, variant: str, anchored: set[str]) ->
                 Column("Time"),
                 Column("Host", numeric=False),
                 Column("Run", numeric=False),
+                *((Column("Trackers", numeric=False),) if is_tracked else ()),
             ),
             rows=tuple(rows),
         ),
     )
 
 
-def _trial_row(record: RunRecord, trial: Mapping[Any, Any], anchor: str | None) -> Row:
+def _trial_row(record: RunRecord, trial: Mapping[Any, Any], anchor: str | None, *, is_tracked: bool) -> Row:
     seconds = trial["wall_seconds"]
     reused = trial["run_id"] != record.run["run_id"]
     cells = (
@@ -222,6 +225,7 @@ def _trial_row(record: RunRecord, trial: Mapping[Any, Any], anchor: str | None) 
         Cell("–" if pd.isna(seconds) else format_duration(float(seconds))),
         Cell("–" if pd.isna(trial["host"]) else str(trial["host"])),
         Cell(trial["run_id"], note=" reused" if reused else "", code=True),
+        *((tracker_cell(trial["trackers"]),) if is_tracked else ()),
     )
     return Row(format_trial(_planned(record, trial["trial_id"])), cells, anchor=anchor)
 

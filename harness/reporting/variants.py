@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from harness.analysis.effects import Best, Comparison, VariantSummary, best_variant, compare_all, summarise
 from harness.analysis.observations import THEME_TITLES, Observation, all_observations
@@ -26,6 +25,7 @@ from harness.reporting.curves import primary_metric, trial_ids
 from harness.reporting.model import Cell, Column, Row, Table, Theme, VariantSection, Verdict
 from harness.reporting.names import Names, listing, sentence, web_link
 from harness.reporting.pictures import Samples
+from harness.reporting.settings import settings_of
 from harness.store.read import RunRecord
 
 ALWAYS = (
@@ -39,7 +39,6 @@ ALWAYS = (
     "train.batch_size",
 )
 """Settings that every parameter table shows; others where they differ from the reference."""
-NOT_SETTINGS = ("seed", "fold", "task", "primary_metric")
 SAME = Verdict("=", "same", "even")
 
 
@@ -110,13 +109,13 @@ def _conclusion(
         mean = f"{metric_name(info)} {format_number(info, summary.mean)}{half}"
         said = f"The reference: {mean}, {format_replicates(summary.replicates)}."
     else:
-        said = " ".join(_judgement(names, info, one) for one in found if one.n)
+        said = " ".join(judgement(names, info, one) for one in found if one.n)
         noun = replicate_noun(plan.folds)
         said = said or f"Not compared: no {noun} in common with the reference or the step before."
     return f"{said} {_rank(names, best, variant.name, plan.folds)}".strip()
 
 
-def _judgement(names: Names, info: MetricInfo, found: Comparison) -> str:
+def judgement(names: Names, info: MetricInfo, found: Comparison) -> str:
     """Say one comparison in the primary metric, as its verdict allows."""
     assert found.difference is not None
     other = names.title(found.versus)
@@ -159,7 +158,7 @@ def _rank(names: Names, best: Best | None, variant: str, folds: int | None) -> s
 def _parameters(record: RunRecord, names: Names, variant: Variant) -> Table:
     """Return the settings that describe a variant, beside those of the reference where they differ."""
     plan = record.plan
-    ours, reference = _settings(plan, variant.name), _settings(plan, plan.reference)
+    ours, reference = settings_of(plan, variant.name), settings_of(plan, plan.reference)
     differing = [path for path in ours | reference if ours.get(path) != reference.get(path)]
     is_reference = variant.name == plan.reference
     prefixes = ("loss", "model.") if is_reference else ()
@@ -193,44 +192,6 @@ def _count_row(record: RunRecord, variant: str, reference: str | None) -> Row:
 
 def _beside(reference: str, *, same: bool) -> Cell:
     return Cell("", note="same") if same else Cell(reference)
-
-
-def _settings(plan: Plan, variant: str) -> dict[str, str]:
-    """Return a variant's specification as dotted path -> text; loss terms come as one line."""
-    spec = next(trial.spec for trial in plan.trials if variant in trial.variants)
-    weights = {term: spec["loss"][term]["weight"] for term in plan.loss_terms if term in spec["loss"]}
-    terms = [f"{_text(weight)} {term}" for term, weight in weights.items() if weight]
-    extras = {f"loss.{term}": _without(config, "weight") for term, config in spec["loss"].items()}
-    rest = {key: value for key, value in spec.items() if key != "loss" and key not in NOT_SETTINGS}
-    flat = _flatten({**{path: value for path, value in extras.items() if value}, **rest})
-    return {"loss": " + ".join(terms), **flat}
-
-
-def _without(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name != key}
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _text(value)
-    return flat
-
-
-def _text(value: Any) -> str:
-    """Write one setting: lists with commas, nothing as "none"."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item) for item in value) or "none"
-    return str(value)
 
 
 def _measured_parameters(record: RunRecord, variant: str) -> int | None:

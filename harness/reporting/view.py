@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from harness.analysis.claims import ClaimResult, judge_claims
 from harness.analysis.effects import Best, VariantSummary, best_variant, summarise
@@ -17,7 +19,7 @@ from harness.reporting.factors import crossed_factors
 from harness.reporting.history import history_section
 from harness.reporting.importance import what_matters
 from harness.reporting.labels import label_tables
-from harness.reporting.model import Answer, Section, Tile, View
+from harness.reporting.model import Answer, Insights, Section, Tile, View
 from harness.reporting.names import Names, in_sentence, listing, sentence
 from harness.reporting.pictures import Samples
 from harness.reporting.precision import precision_table
@@ -73,7 +75,13 @@ def build_view(record: RunRecord, history: History | None = None) -> View:
         crossed=crossed_factors(record, names),
         history=history_section(record, names, history),
     )
-    return _with_sections(view)
+    return replace(_with_sections(view), make_insights=partial(_insights, record, names, results, view))
+
+
+def _insights(record: RunRecord, names: Names, results: Sequence[ClaimResult], view: View) -> Insights:
+    from harness.reporting.insights import build_insights  # no other template needs it
+
+    return build_insights(record, names, results, view)
 
 
 # --- the head

@@ -56,10 +56,15 @@ def _add_scale(attempts: pa.Table) -> pa.Table:
     return attempts
 
 
+def _add_trackers(attempts: pa.Table) -> pa.Table:
+    """Version 4 knew no trackers."""
+    return attempts.append_column("trackers", pa.nulls(attempts.num_rows, pa.string()))
+
+
 def _as_it_is(table: pa.Table) -> pa.Table:
     return table
 
 
-ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold, _add_sd, _add_scale)
-RUN_STEPS: tuple[Step, ...] = (_as_it_is, _as_it_is, _as_it_is)
+ATTEMPT_STEPS: tuple[Step, ...] = (_add_fold, _add_sd, _add_scale, _add_trackers)
+RUN_STEPS: tuple[Step, ...] = (_as_it_is,) * 4
 """The step at position v - 1 leads from version v to v + 1."""

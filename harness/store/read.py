@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from harness.errors import StoreError, did_you_mean
 from harness.plan import Plan, PlannedTrial
-from harness.provenance import available_cpus
 from harness.store.files import Files
+from harness.store.images import FAR_READERS, READERS, read_images
 from harness.store.migrate import ATTEMPT_STEPS, RUN_STEPS, Step, migrate
 from harness.store.schema import (
     ATTEMPT_SCHEMA,
@@ -26,16 +26,14 @@ from harness.store.schema import (
     SCHEMA_VERSION,
     TRIAL_FIELDS,
 )
-from harness.store.soundness import parsed_json, version_of, why_not_to_read, why_not_to_use
+from harness.store.soundness import parsed_json, values_of, version_of, why_not_to_read, why_not_to_use
 from harness.store.write import Attempt, StoreLayout
 
 PARQUET = ".parquet"
 JSON_COLUMNS = ("reused", "notes", "versions")
 TRIAL_COLUMNS = [name for name, _ in TRIAL_FIELDS]
-READERS = min(8, 2 * available_cpus())  # threads: decoding a file is done outside the interpreter's lock
 
 DEFAULT_STORE = "runs"
-FAR_READERS = 16  # threads for a store that answers from afar: they wait, most of the time
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,23 @@ class RunRecord:
     def notes(self) -> list[str]:
         """Lines that the run left for its reader."""
         return list(self.run["notes"])
+
+    def images(self) -> pd.DataFrame:
+        """Return one row for every validation image of every trial that has done its last epoch.
+
+        Columns are `trial_id`, `attempt`, `index` and those of docs/store.md; no rows where no trial
+        keeps such a table. Read when first asked for.
+
+        Raises:
+            StoreError: a table is not there, cannot be read, or is none.
+        """
+        return self._images.copy()
+
+    @cached_property
+    def _images(self) -> pd.DataFrame:
+        artifacts: list[dict[Any, Any]] = self.artifacts.to_dict("records")
+        frame: pd.DataFrame = read_images(self.files, artifacts).to_pandas()
+        return frame
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,10 @@ class StoreReader(StoreLayout):
         for name in NESTED:
             tables[name] = _unnest(authoritative, name)
         return tables
+
+    def images(self, artifacts: pa.Table) -> pa.Table:
+        """Return the tables of images among `artifacts`, one of `tables`; see `read_images`."""
+        return read_images(self.files, artifacts.to_pylist())
 
     def find_run(self, selector: str) -> str:
         """Return the id of the run that `selector` names: an id, a unique prefix or `latest`.
@@ -335,9 +354,7 @@ def _claimed(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> tuple[
     """Return the rows of a file and, where its nested columns are read too, the values in all columns."""
     if columns is not None:
         return metadata.num_rows, 0
-    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    values = (group.column(index).num_values for group in groups for index in range(group.num_columns))
-    return metadata.num_rows, sum(values)
+    return metadata.num_rows, values_of(metadata)
 
 
 def _version(table: pa.Table) -> int:

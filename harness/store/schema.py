@@ -7,9 +7,11 @@ file is one consistent picture of a trial, and replacing it is atomic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
-SCHEMA_VERSION = 4  # harness.store.migrate lifts files of older versions
+SCHEMA_VERSION = 5  # harness.store.migrate lifts files of older versions
 VERSION_KEY = b"harness_schema"
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -32,8 +34,9 @@ COST_FIELDS = [
     ("value", pa.float64()),
 ]
 ARTIFACT_FIELDS = [
-    ("kind", pa.string()),  # "sample", "checkpoint"
-    ("name", pa.string()),  # samples: "input", "target", "prediction"; checkpoints: "best", "last"
+    ("kind", pa.string()),  # "sample", "checkpoint", "images"
+    # Samples: "input", "target", "prediction", "worst"; checkpoints: "best", "last"; images: "validation".
+    ("name", pa.string()),
     ("epoch", pa.int32()),  # null where it belongs to no epoch
     ("path", pa.string()),  # relative to the store
     ("hash", pa.string()),  # SHA-256
@@ -70,6 +73,7 @@ TRIAL_FIELDS = [
     ("gpus", pa.float64()),  # GPUs that it was allotted, over all processes
     ("precision", pa.string()),
     ("determinism", pa.string()),
+    ("trackers", pa.string()),  # JSON, tracker -> {run, link, note}; null where none was asked for
     ("host", pa.string()),
     ("started", TIME),
     ("ended", TIME),
@@ -105,3 +109,20 @@ RUN_SCHEMA = pa.schema(
     ],
     metadata={VERSION_KEY: str(SCHEMA_VERSION)},
 )
+
+
+def images_schema(names: Sequence[str]) -> pa.Schema:
+    """Return the schema of a table of images with these columns.
+
+    `index` is that of the image in its split; `label/<kind>` is the name of its label and `found/<kind>`
+    the one that the prediction shows; the others are metrics and the loss, null where not defined.
+    """
+    return pa.schema(
+        [(name, _image_column(name)) for name in names], metadata={VERSION_KEY: str(SCHEMA_VERSION)}
+    )
+
+
+def _image_column(name: str) -> pa.DataType:
+    if name == "index":
+        return pa.int64()
+    return pa.string() if name.startswith(("label/", "found/")) else pa.float64()

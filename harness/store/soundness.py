@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from harness.catalog import NAME
 from harness.store.migrate import ATTEMPT_STEPS, RUN_STEPS, migrate
-from harness.store.schema import ATTEMPT_SCHEMA, RUN_SCHEMA, VERSION_KEY
+from harness.store.schema import ATTEMPT_SCHEMA, RUN_SCHEMA, SCHEMA_VERSION, VERSION_KEY, images_schema
 
 MOST_VALUES = 1 << 27
 """Of one file, over all columns: a gigabyte of numbers, which may be packed into a few kilobytes."""
@@ -46,6 +47,30 @@ def why_not_to_read(path: str, schema: pa.Schema, rows: int, values: int) -> str
     if values > MOST_VALUES:
         return f"it holds {values:,} values, expected at most {MOST_VALUES:,}"
     return _unlike(schema.remove_metadata(), version_of(schema), path.startswith("runs/"))
+
+
+def why_not_images(schema: pa.Schema, values: int) -> str | None:
+    """Return why a file must not be read as a table of images, or none.
+
+    Args:
+        schema: of the file.
+        values: over all columns, as the file claims.
+    """
+    if values > MOST_VALUES:
+        return f"it holds {values:,} values, expected at most {MOST_VALUES:,}"
+    if not 1 <= version_of(schema) <= SCHEMA_VERSION:
+        return f"it has store schema {version_of(schema)}, this harness reads 1 to {SCHEMA_VERSION}"
+    if len(set(schema.names)) < len(schema.names):
+        return "two columns have one name"
+    if "index" not in schema.names:
+        return "it lacks index"
+    return _wrong_fields("images", list(schema), {field.name: field for field in images_schema(schema.names)})
+
+
+def values_of(metadata: pq.FileMetaData) -> int:
+    """Return how many values a file claims to hold, over all columns."""
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    return sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
 
 
 def why_not_to_use(path: str, table: pa.Table) -> str | None:

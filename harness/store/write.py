@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from harness.errors import StoreError
 from harness.redact import redact
 from harness.store.files import Files, LocalFiles, open_files
-from harness.store.schema import ATTEMPT_SCHEMA, NESTED, RUN_SCHEMA
+from harness.store.schema import ATTEMPT_SCHEMA, NESTED, RUN_SCHEMA, images_schema
 from harness.train.progress import PROGRESS  # of a state's files the last: where it is, the state is whole
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Attempt:
     gpus: float | None = None
     precision: str | None = None
     determinism: str | None = None
+    trackers: str | None = None
     host: str | None = None
     started: datetime | None = None
     ended: datetime | None = None
@@ -148,6 +149,10 @@ class StoreLayout:
         """Return the folder of an attempt's pictures and checkpoints."""
         return f"artifacts/{trial_id}/{attempt:04d}"
 
+    def images_file(self, trial_id: str, attempt: int) -> str:
+        """Return the file of an attempt's table of images."""
+        return f"{self.artifact_folder(trial_id, attempt)}/images.parquet"
+
     def state_folder(self, trial_id: str, attempt: int) -> str:
         """Return the folder of an attempt's states."""
         return f"{self.artifact_folder(trial_id, attempt)}/state"
@@ -189,7 +194,7 @@ class StoreWriter(StoreLayout):
         Raises:
             StoreError: the store cannot be written.
         """
-        row = _redacted(asdict(attempt), ("error", "failure"))
+        row = _redacted(asdict(attempt), ("error", "failure", "trackers"))
         self._write_table(self.attempt_file(attempt.trial_id, attempt.attempt), row, ATTEMPT_SCHEMA)
 
     def claim_attempt(self, trial_id: str, after: int) -> int:
@@ -207,6 +212,18 @@ class StoreWriter(StoreLayout):
         """Write a file of the store and return its `path` and `hash` columns."""
         self.files.write(path, content)
         return {"path": path, "hash": hashlib.sha256(content).hexdigest()}
+
+    def write_images(self, path: str, columns: dict[str, list[Any]]) -> dict[str, str]:
+        """Write a table of images and return its `path` and `hash` columns.
+
+        Args:
+            path: as from `images_file`.
+            columns: name -> one entry an image, see `harness.store.schema.images_schema`.
+        """
+        table = pa.table(columns, schema=images_schema(list(columns)))
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, compression="zstd", write_statistics=False)
+        return self.write_artifact(path, buffer.getvalue().to_pybytes())
 
     def keep_artifact(self, local: Path, path: str) -> dict[str, str]:
         """Put a file from `files.local_folder` into the store and return its `path` and `hash` columns."""

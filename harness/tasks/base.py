@@ -98,6 +98,13 @@ class Task(Protocol):
         """Return the label of every sample, int64 [N], by kind."""
         ...
 
+    def found(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what every prediction shows, int64 [N], for the kinds of label that can be told from it.
+
+        It is the index of a name of the kind, -1 where the prediction shows none.
+        """
+        ...
+
     def example_inputs(self) -> dict[str, Tensor]:
         """Return the model's arguments for one sample, on its device."""
         ...
@@ -108,4 +115,8 @@ class Task(Protocol):
 
     def picture(self, prediction: Tensor) -> bytes:
         """Return the PNG strip of predictions for the shown samples."""
+        ...
+
+    def comparison(self, prediction: Tensor, batch: Batch) -> bytes:
+        """Return a PNG grid, a column a sample: what goes in, what was asked for, what came out."""
         ...

@@ -12,10 +12,11 @@ from torch import Tensor
 from harness.config import LossConfig, MetricInfo, TrialSpec
 from harness.data.augment import augment, build_augmentations
 from harness.data.folds import cross_validation
+from harness.data.labels import label_names
 from harness.errors import HarnessError, did_you_mean
 from harness.losses.base import LossContext
 from harness.losses.composite import CompositeLoss
-from harness.losses.perceptual import LPIPSConfig
+from harness.losses.perceptual import feature_networks
 from harness.losses.perceptual_network import (
     BACKBONES,
     Net,
@@ -25,10 +26,11 @@ from harness.losses.perceptual_network import (
 )
 from harness.metrics.base import MetricContext, score
 from harness.metrics.build import added_infos, build_metrics
-from harness.metrics.info import COLORIZATION, metric_infos
+from harness.metrics.colour import painted_colour
+from harness.metrics.info import COLORIZATION, metric_infos, metrics_of
 from harness.registry import registry
 from harness.tasks.base import Batch, Samples
-from harness.tasks.pictures import png_strip
+from harness.tasks.pictures import png_grid, png_strip
 from harness.validation import Mistake
 from harness.weights import WeightFile
 
@@ -51,17 +53,18 @@ class Colorization:
         data = registry.load("data", spec.data.name)(spec.data, cache)
         self.spec = spec
         self.train, self.validation = splits(data, spec)
-        self.label_names = data.label_names
+        self.label_names = label_names(data, spec.data)
         self.picture_channels = data.picture_channels(spec.data)
-        self.augmentations = build_augmentations(spec.train.augment)
+        self.augmentations = build_augmentations(spec.train.augment, picture_channels=self.picture_channels)
         self.model = self.make_model(spec).to(device)
         self.device = device
         self.loss_function = CompositeLoss(
             spec.loss, LossContext(perceptual_weights=spec.perceptual_weights)
         ).to(device)
+        self.palette = data.palette.to(device)
         self.metrics = build_metrics(
-            COLORIZATION,
-            MetricContext(palette=data.palette.to(device), perceptual_weights=spec.perceptual_weights),
+            _metric_names(spec),
+            MetricContext(palette=self.palette, perceptual_weights=spec.perceptual_weights),
             spec.metrics,
         )
         self.sample_indices = range(min(SHOWN, len(self.validation)))
@@ -78,14 +81,14 @@ class Colorization:
         Raises:
             HarnessError: another word, or published weights that are not on this machine.
         """
-        nets: list[Net] = [METRIC_NET, *(term.net for term in loss.values() if isinstance(term, LPIPSConfig))]
+        nets: list[tuple[str, Net]] = [("lpips", METRIC_NET), *feature_networks(loss).items()]
         if choice == "auto":
-            return "published" if all(published_weights_cached(net) for net in nets) else "random"
+            return "published" if all(published_weights_cached(net) for _, net in nets) else "random"
         if choice not in ("published", "random"):
             raise HarnessError(f"expected 'auto', 'published' or 'random', got {choice!r}")
         if choice == "published":
-            for net in nets:
-                require_published_weights(net)
+            for term, net in nets:
+                require_published_weights(net, term)
         return str(choice)
 
     @classmethod
@@ -103,19 +106,18 @@ class Colorization:
     @classmethod
     def labels_of(cls, spec: TrialSpec) -> Mapping[str, Sequence[str]]:
         """Return the names of the labels of every kind; needs no data."""
-        names: Mapping[str, Sequence[str]] = registry.load("data", spec.data.name).label_names
-        return names
+        return label_names(registry.load("data", spec.data.name), spec.data)
 
     @classmethod
     def metric_infos(cls, spec: TrialSpec) -> dict[str, MetricInfo]:
         """Return what the metrics mean that a trial records, by name."""
-        return metric_infos(COLORIZATION, spec.perceptual_weights) | added_infos(spec.metrics)
+        return metric_infos(_metric_names(spec), spec.perceptual_weights) | added_infos(spec.metrics)
 
     @classmethod
     def make_model(cls, spec: TrialSpec) -> torch.nn.Module:
         """Return the model alone, on torch's default device, which may be `meta`; needs no data."""
         model: torch.nn.Module = registry.load("model", spec.model.name)(
-            spec.model, image_channels=_image_channels(spec), classes=len(cls.labels_of(spec)["colour"])
+            spec.model, image_channels=_image_channels(spec), class_names=cls.labels_of(spec)["colour"]
         )
         return model
 
@@ -124,6 +126,7 @@ class Colorization:
         """Return a batch of zeros with the shapes and types of a real one; needs no data."""
         height, width = spec.data.size
         channels = {"image": _image_channels(spec), "target": 3, "mask": 1}
+        channels |= {"other": 1} if _shows_other(spec) else {}
         pictures = {name: torch.zeros(samples, count, height, width) for name, count in channels.items()}
         labels = {kind: torch.zeros(samples, dtype=torch.int64) for kind in cls.labels_of(spec)}
         return {**pictures, **labels, "index": torch.arange(samples)}
@@ -150,6 +153,10 @@ class Colorization:
         """Return the label of every sample, int64 [N], by kind."""
         return {kind: batch[kind] for kind in self.label_names}
 
+    def found(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return, as "colour", the palette colour nearest to the mean colour of the filled region."""
+        return {"colour": painted_colour(prediction, self.palette, batch["mask"])}
+
     def example_inputs(self) -> dict[str, Tensor]:
         """Return the model's arguments for one sample, on its device."""
         batch = self.validation.batch([0])
@@ -158,12 +165,18 @@ class Colorization:
     def fixed_pictures(self) -> dict[str, bytes]:
         """Return the shown inputs and targets."""
         batch = self.validation.batch(self.sample_indices)
-        shown = batch["image"][:, : self.picture_channels].expand(-1, 3, -1, -1)
-        return {"input": png_strip(shown), "target": png_strip(batch["target"])}
+        return {"input": png_strip(self._shown_input(batch)), "target": png_strip(batch["target"])}
 
     def picture(self, prediction: Tensor) -> bytes:
         """Return the shown predictions."""
         return png_strip(prediction)
+
+    def comparison(self, prediction: Tensor, batch: Batch) -> bytes:
+        """Return inputs, targets and predictions, a row each."""
+        return png_grid([self._shown_input(batch), batch["target"], prediction])
+
+    def _shown_input(self, batch: Batch) -> Tensor:
+        return batch["image"][:, : self.picture_channels].expand(-1, 3, -1, -1)
 
 
 def splits(data: Any, spec: TrialSpec) -> tuple[Samples, Samples]:
@@ -172,6 +185,18 @@ def splits(data: Any, spec: TrialSpec) -> tuple[Samples, Samples]:
         return data.split("train"), data.split("validation")
     assert spec.fold is not None
     return cross_validation(data.split("train"), folds=spec.folds, fold=spec.fold)
+
+
+def _metric_names(spec: TrialSpec) -> tuple[str, ...]:
+    """Return the metrics that can have a value with the data of a trial; all where no data is said."""
+    if "data" not in spec.model_fields_set:
+        return COLORIZATION
+    return metrics_of(spec.data.size, has_other=_shows_other(spec))
+
+
+def _shows_other(spec: TrialSpec) -> bool:
+    shows_other = getattr(registry.load("data", spec.data.name), "shows_other", None)
+    return shows_other is not None and bool(shows_other(spec.data))
 
 
 def _image_channels(spec: TrialSpec) -> int:
@@ -185,7 +210,7 @@ def _data_mistakes(spec: TrialSpec) -> Iterator[Mistake]:
         if not hasattr(data, name):
             message = f"'{spec.data.name}' lacks {name}(config), a static method; see docs/plugins.md"
             yield Mistake(("data",), message)
-    if "colour" not in data.label_names:
+    if "colour" not in label_names(data, spec.data):
         yield Mistake(("data",), f"'{spec.data.name}' has no label 'colour', which says what to paint")
 
 

@@ -182,7 +182,7 @@ class ExecutorCases:
         self, executor: Executor, broken: Broken, store: StoreWriter
     ) -> None:
         """What cannot end itself is ended from outside, once it has stood still for long enough."""
-        plan = broken("freeze", at=6, failures="stall_minutes: 0.03")
+        plan = broken("freeze", at=6, failures="stall_minutes: 0.1")
         _, record = _run(plan, store, executor)
         [trial] = record.trials.to_dict("records")
         assert (trial["status"], trial["attempt"]) == ("complete", 2)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 
+from harness.errors import TrialError
 from harness.metrics.accumulate import LabelledMean, LabelledValue
 from harness.tasks.base import Task
+from harness.train.images import Columns, columns_of, joined
 from harness.train.processes import ALONE, Processes
 from harness.train.sink import Row
 
@@ -21,10 +23,21 @@ class Evaluation:
     """Values of one evaluation, by metric."""
 
     values: dict[str, list[LabelledValue]]
+    images: Columns
+    """What was found of each image of this process's share."""
 
     def value(self, metric: str) -> float:
-        """Return the value over the whole split."""
-        return next(item.value for item in self.values[metric] if item.label is None)
+        """Return the value over the whole split.
+
+        Raises:
+            TrialError: the metric is defined for none of its images.
+        """
+        for item in self.values[metric]:
+            if item.label is None:
+                return item.value
+        raise TrialError(
+            f"{metric} is not defined for any validation image; see docs/metrics.md for what it needs"
+        )
 
     def rows(self, epoch: int, step: int) -> list[Row]:
         """Return the rows of the store's table `metrics`."""
@@ -67,6 +80,7 @@ def evaluate(
     """
     model.eval()
     means: dict[str, LabelledMean] = {}
+    images: list[Columns] = []
     size = len(task.validation)
     with torch.no_grad():
         for start in range(0, size, BATCH_SIZE):
@@ -81,7 +95,10 @@ def evaluate(
             values |= task.score(prediction, batch)
             labels = {kind: numbers[: len(share)] for kind, numbers in task.labels(batch).items()}
             for name, value in values.items():
-                mean = means.setdefault(name, LabelledMean(task.label_names).to(accelerator.device))
+                mean = means.setdefault(name, LabelledMean(task.label_names, accelerator.device))
                 mean.update(value[: len(share)], labels)
+            found = task.found(prediction, batch)
+            images.append(columns_of(share, batch["index"], labels, found, values))
             progressed()
-    return Evaluation({name: mean.compute() for name, mean in means.items()})
+    found_means = {name: mean.compute(processes.stacked(mean.moments)) for name, mean in means.items()}
+    return Evaluation(found_means, joined(images))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from harness.config import TrialSpec
@@ -30,13 +31,23 @@ from harness.train.checkpoint import (
 )
 from harness.train.ema import moving_average
 from harness.train.evaluate import Evaluation, evaluate
+from harness.train.images import Columns, joined, worst_places, written_out
 from harness.train.probe import measure_latency, peak_memory_bytes
 from harness.train.progress import Progress
-from harness.train.sampler import EpochBatches, micro_batches, steps_per_epoch, training_labels
+from harness.train.sampler import (
+    EpochBatches,
+    label_counts,
+    micro_batches,
+    steps_per_epoch,
+    training_labels,
+)
+from harness.train.schedule import Watched
 from harness.train.sink import Row, Sink
 from harness.train.strategy.base import Strategy, Weights, one_by_one
 
 SAVE_SECONDS = 60.0  # the most work that a lost process costs, besides the step under way
+MOST_SKIPPED = 25  # steps in a row that change nothing: the scale has fallen to a 2^25th, and it was not that
+WORST = 8  # pictures of the images that the trained model does worst on
 GO_ON, SAVE, STOP = range(3)
 
 
@@ -114,6 +125,7 @@ class Loop:
             self._go_on(self.sink.resume_from)
         else:
             self._show_fixed_pictures()
+        self._follow()
         progress = self.state.progress
         while not progress.finished:
             self._train_epoch()
@@ -138,6 +150,9 @@ class Loop:
             progress.batch += 1
             progress.step += 1
             progress.samples += self.batch_size
+            if not math.isfinite(sums["loss"]):
+                progress.unmeasured += self.batch_size
+                sums = {}
             for name, value in sums.items():
                 progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value
             self.sink.progressed()
@@ -175,7 +190,8 @@ class Loop:
             "loss/<term>".
 
         Raises:
-            NonFiniteLossError: the loss or its gradient is NaN or infinite; the weights are as before.
+            NonFiniteLossError: the loss or its gradient is NaN or infinite; the weights are as before. In
+                `fp16` only after many such steps in a row.
         """
         rate = self.schedule.factor(self.state.progress.step)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
@@ -191,18 +207,34 @@ class Loop:
             own = {name: float(value.detach().double().sum()) for name, value in values.items()}
             for name, value in self.processes.sums(own).items():
                 sums[name] = sums.get(name, 0.0) + value
-            if not math.isfinite(sums["loss"]):
+            if not math.isfinite(sums["loss"]) and not self.strategy.scales:
                 message = f"the loss is {sums['loss']} at step {progress.step} of epoch {progress.epoch}"
                 raise NonFiniteLossError(message, self._evidence(batch, sums, None))
             # The mean over the processes of these gradients is that of the mean over the whole batch.
             self.strategy.backward(total.sum() * self.processes.size / self.batch_size)
         norm = self.strategy.step()
         if not math.isfinite(norm):
-            message = f"the gradient norm is {norm} at step {progress.step} of epoch {progress.epoch}"
-            raise NonFiniteLossError(message, self._evidence(batch, sums, norm))
+            self._skip(batch, sums, norm)
+            return sums
+        progress.skipped_in_a_row = 0
         if self.state.average is not None:
             self.state.average.update_parameters(self.strategy.module)
         return sums
+
+    def _skip(self, batch: Batch, sums: dict[str, float], norm: float) -> None:
+        """Count a step that changed nothing, where the strategy scales the loss; else it is an error."""
+        progress = self.state.progress
+        progress.skipped += 1
+        progress.skipped_in_a_row += 1
+        if self.strategy.scales and progress.skipped_in_a_row < MOST_SKIPPED:
+            return
+        message = f"the gradient norm is {norm} at step {progress.step} of epoch {progress.epoch}"
+        if self.strategy.scales:
+            message += (
+                f", the {MOST_SKIPPED}th step in a row that fp16 leaves out (loss {sums['loss']}); "
+                "use precision bf16 or fp32, or a lower learning rate"
+            )
+        raise NonFiniteLossError(message, self._evidence(batch, sums, norm))
 
     def _evidence(self, batch: Batch, sums: dict[str, float], norm: float | None) -> dict[str, object]:
         """Return what is needed to look into a non-finite loss; numbers as text, since JSON has no NaN."""
@@ -251,13 +283,20 @@ class Loop:
         )
         validation_seconds = time.perf_counter() - started
         self._note_best(evaluation)
+        self._remember(evaluation)
         self._show_prediction()
         following = self._next(progress)
+        if following.finished:
+            self._keep_images(evaluation.images)
         costs = self._cost_rows(validation_seconds)
         if self.processes.leads:
             self.sink.report(
                 epoch,
-                metrics=[*self._training_rows(), *evaluation.rows(epoch, progress.step)],
+                metrics=[
+                    *self._training_rows(),
+                    *(self._sample_rows() if following.finished else ()),
+                    *evaluation.rows(epoch, progress.step),
+                ],
                 costs=[*costs, *(self._latency_rows() if following.finished else ())],
             )
         self.state.progress = following
@@ -274,7 +313,29 @@ class Loop:
             step=progress.step,
             best=progress.best,
             best_epoch=progress.best_epoch,
+            past=progress.past,
+            skipped_in_a_row=progress.skipped_in_a_row,
             finished=finished,
+        )
+
+    def _remember(self, evaluation: Evaluation) -> None:
+        """Keep what a schedule may follow, and let it do so."""
+        found = {"loss": evaluation.value("loss"), "primary": evaluation.value(self.spec.primary_metric)}
+        for name, value in self.processes.told(found).items():
+            self.state.progress.past.setdefault(name, []).append(value)
+        self._follow()
+
+    def _follow(self) -> None:
+        follow = getattr(self.schedule, "follow", None)  # a schedule from elsewhere may have none
+        if follow is None:
+            return
+        primary = self.task.metric_infos(self.spec)[self.spec.primary_metric]
+        past = self.state.progress.past
+        follow(
+            {
+                "loss": Watched(past.get("loss", []), "lower"),
+                "primary": Watched(past.get("primary", []), primary.direction),
+            }
         )
 
     def _note_best(self, evaluation: Evaluation) -> None:
@@ -323,16 +384,39 @@ class Loop:
         """Show what the model predicts now; the leading process alone where it can without the others."""
         if not (self.processes.leads or self.strategy.gathers):
             return
-        batch = self.task.validation.batch(self.task.sample_indices)
-        moved = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-        self.evaluated.eval()
-        with torch.no_grad(), self.accelerator.autocast():
-            prediction = self.task.predict(self.evaluated, moved)
+        prediction, _ = self._predict(self.task.sample_indices)
         if self.processes.leads:
             self.sink.picture("prediction", self.state.progress.epoch, self.task.picture(prediction))
 
+    def _predict(self, places: Sequence[int]) -> tuple[Tensor, Batch]:
+        """Return what the model predicts now for these places of the validation split, and their batch."""
+        batch = self.task.validation.batch(places)
+        moved = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+        self.evaluated.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            return self.task.predict(self.evaluated, moved), moved
+
+    def _keep_images(self, share: Columns) -> None:
+        """Hand the table of all images over, and show those that are worst in the primary metric."""
+        parts = self.processes.gathered(share)
+        places: list[int] = []
+        epoch = self.state.progress.epoch
+        if self.processes.leads:
+            columns = joined(parts)
+            self.sink.images(epoch, written_out(columns, self.task.label_names))
+            info = self.task.metric_infos(self.spec)[self.spec.primary_metric]
+            places = worst_places(columns, info, WORST)
+        places = self.processes.told(places)
+        if not places or not (self.processes.leads or self.strategy.gathers):
+            return
+        prediction, batch = self._predict(places)
+        if self.processes.leads:
+            self.sink.picture("worst", epoch, self.task.comparison(prediction, batch))
+
     def _training_rows(self) -> list[Row]:
+        """Return the means over the samples whose loss was finite; no rows where none was."""
         progress = self.state.progress
+        measured = progress.samples - progress.unmeasured
         return [
             {
                 "epoch": progress.epoch,
@@ -340,11 +424,28 @@ class Loop:
                 "split": "train",
                 "metric": name,
                 "label": None,
-                "value": value / progress.samples,
-                "count": progress.samples,
+                "value": value / measured,
+                "count": measured,
                 "sd": None,  # the weights change from image to image
             }
             for name, value in progress.loss_sums.items()
+        ]
+
+    def _sample_rows(self) -> list[Row]:
+        """Return how many training samples have each label, for what is said of rare ones."""
+        progress = self.state.progress
+        return [
+            {
+                "epoch": progress.epoch,
+                "step": progress.step,
+                "split": "train",
+                "metric": "samples",
+                "label": label,
+                "value": float(count),
+                "count": count,
+                "sd": None,
+            }
+            for label, count in label_counts(self.task).items()
         ]
 
     def _cost_rows(self, validation_seconds: float) -> list[Row]:
@@ -355,6 +456,7 @@ class Loop:
             "validation_seconds": validation_seconds,
             "images_per_second": progress.samples / progress.epoch_seconds,
             "peak_memory_bytes": None if peak is None else self.processes.largest(peak),
+            "skipped_steps": progress.skipped if self.strategy.scales else None,
         }
         return [
             {"epoch": progress.epoch, "name": name, "value": float(value)}

@@ -72,10 +72,15 @@ def measure_latency(forward: Callable[[], object], device: torch.device) -> Late
 
 
 def count_parameters(model: torch.nn.Module) -> tuple[int, int]:
-    """Return the number of all parameters and of those that train."""
+    """Return the number of all parameters and of those that train.
+
+    A model that reads what another network made of its conditions, once and for all, says in
+    `frozen_elsewhere` how many parameters that one has: they count among all.
+    """
     parameters = list(model.parameters())
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return sum(parameter.numel() for parameter in parameters), trainable
+    elsewhere = int(getattr(model, "frozen_elsewhere", 0))
+    return sum(parameter.numel() for parameter in parameters) + elsewhere, trainable
 
 
 def forward_flops(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> int:

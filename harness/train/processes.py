@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from harness.errors import TrialError
 
@@ -50,6 +51,14 @@ class Processes:
         dist.all_reduce(total)
         return dict(zip(values, total.tolist(), strict=True))
 
+    def stacked(self, tensor: Tensor) -> Tensor:
+        """Return the tensors of all processes by rank, [size, ...]; they have one shape and type."""
+        if self.size == 1:
+            return tensor[None]
+        tensors = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(tensors, tensor)
+        return torch.stack(tensors)
+
     def largest(self, value: float) -> float:
         """Return the largest of the values of all processes."""
         if self.size == 1:
@@ -65,6 +74,14 @@ class Processes:
         decision = torch.tensor(value, dtype=torch.int64, device=self.device)
         dist.broadcast(decision, src=0)
         return int(decision)
+
+    def told(self, value: T) -> T:
+        """Return the value of the leading process, of any kind, whatever this one's is."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0, device=self.device)
+        return values[0]
 
     def gathered(self, value: T) -> list[T]:
         """Return the values of all processes by rank in the leading process, and none in the others."""

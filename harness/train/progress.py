@@ -23,11 +23,19 @@ class Progress:
     """Sums over the samples of this epoch so far, by loss term."""
     samples: int = 0
     """Samples of this epoch so far."""
+    unmeasured: int = 0
+    """Samples of this epoch whose batch had a loss of NaN or infinity, in `fp16` alone; in no sum."""
+    skipped: int = 0
+    """Steps of this epoch that changed nothing, since the gradient was NaN or infinite; in `fp16` alone."""
+    skipped_in_a_row: int = 0
+    """Such steps since the last one that changed something."""
     epoch_seconds: float = 0.0
     """Time that the steps of this epoch took."""
     best: float | None = None
     """Best value of the primary metric."""
     best_epoch: int = 0
+    past: dict[str, list[float]] = field(default_factory=dict)
+    """Validation loss, `loss`, and primary metric, `primary`, of every epoch that is done."""
     finished: bool = False
     """Whether training has come to its end."""
 

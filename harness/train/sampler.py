@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -79,6 +80,16 @@ def training_labels(task: Task, kind: str) -> np.ndarray:
     size = len(task.train)
     batches = (task.train.batch(range(at, min(at + CHUNK, size))) for at in range(0, size, CHUNK))
     return np.concatenate([task.labels(batch)[kind].cpu().numpy() for batch in batches])
+
+
+def label_counts(task: Task) -> dict[str, int]:
+    """Return label such as "colour=red" -> training samples that have it; reads the whole split once."""
+    size, counts = len(task.train), Counter[str]()
+    for at in range(0, size, CHUNK):
+        labels = task.labels(task.train.batch(range(at, min(at + CHUNK, size))))
+        for kind, numbers in labels.items():
+            counts.update(f"{kind}={task.label_names[kind][number]}" for number in numbers.tolist())
+    return dict(counts)
 
 
 def micro_batches(batch_size: int, accumulation: int) -> list[range]:

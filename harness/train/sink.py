@@ -20,6 +20,15 @@ class Sink(Protocol):
     def picture(self, name: str, epoch: int | None, png: bytes) -> None:
         """Take a strip of pictures; durable with the next report."""
 
+    def images(self, epoch: int, columns: dict[str, list[Any]]) -> None:
+        """Take the table of images of the last epoch, see docs/store.md; durable with the next report.
+
+        Args:
+            epoch: the last one.
+            columns: name -> one entry an image; `index` integers, `label/<kind>` and `found/<kind>` names,
+                the rest numbers; none where there is nothing.
+        """
+
     def weights(self, name: str, epoch: int, path: Path) -> None:
         """Take note of a file of weights below `folder`; durable with the next report."""
 
@@ -61,6 +70,9 @@ class DroppingSink:
 
     def picture(self, name: str, epoch: int | None, png: bytes) -> None:
         """Drop the picture."""
+
+    def images(self, epoch: int, columns: dict[str, list[Any]]) -> None:
+        """Drop the table."""
 
     def weights(self, name: str, epoch: int, path: Path) -> None:
         """Drop the note."""

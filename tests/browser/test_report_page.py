@@ -77,6 +77,15 @@ def report(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
+def insights(tmp_path_factory) -> str:
+    record = synthetic_record(
+        tmp_path_factory.mktemp("store"), failed=(("lab", 2),), images=True, overfitting=("ssim",), epochs=14
+    )
+    written = write_report(record, tmp_path_factory.mktemp("out"), "insights", [REPORTS])
+    return written.html.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
 def crossed(tmp_path_factory) -> str:
     """Return the page of two factors with four levels each: 16 variants."""
     record = synthetic_record(tmp_path_factory.mktemp("store"), depths=4, seeds=3, claims=False, epochs=4)
@@ -131,6 +140,15 @@ def test_a_page_of_sixteen_variants_never_scrolls_sideways(tmp_path, crossed, wi
     assert seen["scroll"] == seen["client"] == width
     assert seen["wide"] == []
     assert len(set(seen["dots"])) == 2, "the ninth variant and on have dots of another shape"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_the_insights_never_scroll_sideways_and_load_nothing(tmp_path, insights, width, dark):
+    seen = measure(tmp_path, insights, width, dark=dark, unfold=True)
+    assert seen["scroll"] == seen["client"] == width
+    assert seen["wide"] == []
+    assert seen["resources"] == []
+    assert seen["ground"] == ("rgb(20, 23, 26)" if dark else "rgb(251, 251, 250)")
 
 
 def test_a_phone_gets_charts_drawn_for_it(tmp_path, report):

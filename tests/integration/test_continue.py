@@ -11,7 +11,8 @@ from tests.support.harness_process import HarnessProcess, attempts, metric_rows
 
 TRIALS = 4
 EPOCHS = 8
-EXECUTORS = ["local", "ray"]
+# Drivers and workers of Ray that are killed or asked to end are what the chaos test has, too.
+EXECUTORS = ["local", pytest.param("ray", marks=pytest.mark.long)]
 
 
 def in_the_middle(rows):
@@ -37,9 +38,8 @@ def assert_as_if_nothing_had_happened(store, undisturbed):
     assert len(complete) == len(set(complete)) == TRIALS
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
-def test_both_executors_give_the_same_ids_and_values(executor, suite, undisturbed, tmp_path):
-    run = HarnessProcess(suite, tmp_path / "store", "--executor", executor)
+def test_ray_gives_the_ids_and_values_of_local_processes(suite, undisturbed, tmp_path):
+    run = HarnessProcess(suite, tmp_path / "store", "--executor", "ray")
     assert run.end() == 0, run.log.read_text()
     assert_as_if_nothing_had_happened(tmp_path / "store", undisturbed)
 

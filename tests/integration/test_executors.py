@@ -38,6 +38,16 @@ class TestRay(ExecutorCases):
     def executor(self, ray):
         return ray
 
+    # A minute each; test_ray_work.py asks the executor alone for the same.
+
+    @pytest.mark.long
+    def test_a_frozen_process_is_killed_and_its_trial_goes_on(self, executor, broken, store):
+        super().test_a_frozen_process_is_killed_and_its_trial_goes_on(executor, broken, store)
+
+    @pytest.mark.long
+    def test_a_trial_of_several_processes_is_one_trial(self, executor, broken, store):
+        super().test_a_trial_of_several_processes_is_one_trial(executor, broken, store)
+
 
 def test_a_worker_is_kept_between_trials_and_replaced_after_a_failed_one(write_suite, tmp_path):
     text = TINY.replace("cumulative", "one_at_a_time").replace(

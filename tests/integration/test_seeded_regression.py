@@ -70,7 +70,7 @@ class Project:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_broken_augmentation_fails_the_gate_and_its_repair_passes(tmp_path):
     project = Project(tmp_path)
     project.run()

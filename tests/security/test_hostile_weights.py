@@ -184,12 +184,13 @@ def test_the_perceptual_network_runs_no_code(tmp_path, monkeypatch, form):
 def test_a_drawn_data_set_runs_no_code(tmp_path):
     import numpy as np
 
-    from harness.data.polygons import IMAGES, LABELS, PolygonSplit
+    from harness.data.arrays import ArraySplit
+    from harness.data.polygons import IMAGES, LABELS
 
     for name in (*IMAGES, *LABELS):
         np.save(
             tmp_path / f"{name}.npy", np.array([Touch(tmp_path / "owned")], dtype=object), allow_pickle=True
         )
     with pytest.raises(ValueError, match="object"):
-        PolygonSplit(tmp_path)
+        ArraySplit(tmp_path, IMAGES, LABELS, 1)
     assert not (tmp_path / "owned").exists()

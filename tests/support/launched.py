@@ -31,6 +31,7 @@ class Outcome:
     costs: list
     kept: dict
     pictures: int
+    tables: dict
     states: list
     ended: str
     engine: dict = field(default_factory=dict)
@@ -45,6 +46,9 @@ class Follower(MemorySink):
 
     def picture(self, name, epoch, png):
         raise AssertionError("only the first process draws")
+
+    def images(self, epoch, columns):
+        raise AssertionError("only the first process keeps the table of images")
 
     def weights(self, name, epoch, path):
         raise AssertionError("only the first process keeps weights")
@@ -131,6 +135,7 @@ def _train(job, cache):
         sink.costs,
         sink.kept,
         len(sink.pictures),
+        sink.tables,
         sink.states,
         ended,
         engine_of(loops[0]),

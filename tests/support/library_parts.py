@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from harness.config import ComponentConfig, DataConfig
-from harness.data.polygons import Polygons
+from harness.data.polygons import Polygons, PolygonsConfig
 
 
 class PlainConfig(DataConfig):
@@ -16,12 +16,17 @@ class Plain(Polygons):
     """Pictures with neither channels to choose nor masks."""
 
     Config = PlainConfig
+    label_names = Polygons.label_names(PolygonsConfig())
 
     @staticmethod
     def image_channels(config):
         return 3
 
     picture_channels = image_channels
+
+    @staticmethod
+    def shows_other(config):
+        return False
 
 
 class WithoutRateConfig(ComponentConfig):

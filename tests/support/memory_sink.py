@@ -18,6 +18,7 @@ class MemorySink:
         self.pictures: dict[tuple[str, int | None], bytes] = {}
         self.states: list[Path] = []
         self.signs_of_life = 0
+        self.tables: dict[int, dict[str, list]] = {}
         self.kept: dict[str, tuple[int, Path]] = {}
 
     def describe(self, **facts):
@@ -29,6 +30,9 @@ class MemorySink:
 
     def picture(self, name, epoch, png):
         self.pictures[name, epoch] = png
+
+    def images(self, epoch, columns):
+        self.tables[epoch] = columns
 
     def weights(self, name, epoch, path):
         self.kept[name] = (epoch, path)

@@ -13,7 +13,7 @@ class OneConv(nn.Module):
 
     Config = ModelConfig
 
-    def __init__(self, config, *, image_channels, classes):
+    def __init__(self, config, *, image_channels, class_names):
         super().__init__()
         self.conv = nn.Conv2d(image_channels, 3, 1, bias=False)
 
@@ -31,15 +31,15 @@ class ReadsValues(OneConv):
 class WrongChannels(OneConv):
     """Expects two more channels than there are."""
 
-    def __init__(self, config, *, image_channels, classes):
-        super().__init__(config, image_channels=image_channels + 2, classes=classes)
+    def __init__(self, config, *, image_channels, class_names):
+        super().__init__(config, image_channels=image_channels + 2, class_names=class_names)
 
 
 class PooledNorm(OneConv):
     """Normalizes a map of one value per channel, as pyramid pooling does."""
 
-    def __init__(self, config, *, image_channels, classes):
-        super().__init__(config, image_channels=image_channels, classes=classes)
+    def __init__(self, config, *, image_channels, class_names):
+        super().__init__(config, image_channels=image_channels, class_names=class_names)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3))
 
     def forward(self, image, colour):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from harness.config import MetricInfo
@@ -24,7 +25,7 @@ from harness.grammar import Claim, ReportOptions, Resources
 from harness.plan import Plan, PlannedTrial, Variant
 from harness.store.files import LocalFiles
 from harness.store.read import RunRecord
-from harness.store.schema import ARTIFACT_FIELDS, COST_FIELDS, METRIC_FIELDS, TRIAL_FIELDS
+from harness.store.schema import ARTIFACT_FIELDS, COST_FIELDS, METRIC_FIELDS, TRIAL_FIELDS, images_schema
 
 COLOURS = {
     "red": (214, 39, 40),
@@ -38,6 +39,7 @@ COLOURS = {
 }
 SIDES = {"triangle": 3, "square": 4, "hexagon": 6}
 TILE = 48
+IMAGES = 160  # of a table of images
 STARTED = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 METRICS = {
@@ -141,6 +143,10 @@ class Shape:
     reported: dict[str, float] = field(default_factory=lambda: {"parameters": 68_148_747})
     notes: tuple[str, ...] = ()
     """Lines that the plan leaves for its reader."""
+    images: bool = False
+    """Keep tables of images, the worst pictures and the loss on the validation images."""
+    overfitting: tuple[str, ...] = ()
+    """Variants whose loss on the validation images rises from the middle of the epochs on."""
     missing_folds: tuple[tuple[str, int, int], ...] = ()
     """(variant, seed, fold) of trials that never started."""
 
@@ -325,6 +331,8 @@ class _Builder:
             self.epoch(key, step, epoch, noise)
         if self.shape.samples:
             self.pictures(key, step, epochs)
+        if self.shape.images and status == "complete":
+            self.images(key, step, seed, epochs)
 
     def trial_row(self, variant: str, step: int, seed: int, status: str, epochs: int) -> dict[str, Any]:
         seconds = 20.0 + 5.0 * step + 0.5 * seed
@@ -386,14 +394,64 @@ class _Builder:
                     "count": 512,
                 }
             )
+        total = 0.5 / epoch * (1 + 0.05 * float(noise[0][0]) * self.shape.images)
         self.metrics.append(
-            at | {"split": "train", "metric": "loss", "label": None, "value": 0.5 / epoch, "count": 512}
+            at | {"split": "train", "metric": "loss", "label": None, "value": total, "count": 512}
         )
+        if self.shape.images:
+            self.metrics.append(at | self.validation_loss(STEPS[step][0], epoch, noise[0][0]))
         costs = {"train_seconds": 0.9 + 0.2 * step, "validation_seconds": 0.2}
         if epoch == self.shape.epochs:
             costs["latency_seconds"] = float(4e-3 + 4e-4 * step + 2e-5 * noise[1][0])
         for name, value in costs.items():
             self.costs.append(key | {"epoch": epoch, "name": name, "value": value})
+
+    def validation_loss(self, variant: str, epoch: int, noise: float) -> dict[str, Any]:
+        past = max(0.0, epoch / self.shape.epochs - 0.5) if variant in self.shape.overfitting else 0.0
+        value = 0.6 / epoch + past * (0.5 + 0.05 * float(noise))
+        return {"split": "validation", "metric": "loss", "label": None, "value": value, "count": 128}
+
+    def images(self, key: dict[str, Any], step: int, seed: int, epochs: int) -> None:
+        """Keep 160 images of which blue ones are the worst and half of them are taken for purple."""
+        random = np.random.default_rng([20, step, seed])
+        labels = [list(COLOURS)[index % len(COLOURS)] for index in range(IMAGES)]
+        value = self.metrics_at_end(key)
+        worse = np.where(np.array(labels) == "blue", 6.0, 0.0) + random.normal(scale=0.5, size=IMAGES)
+        found = [
+            "purple" if colour == "blue" and index % 16 < 8 else colour for index, colour in enumerate(labels)
+        ]
+        columns = {
+            "index": list(range(IMAGES)),
+            "label/colour": labels,
+            "label/shape": [list(SIDES)[index % len(SIDES)] for index in range(IMAGES)],
+            "found/colour": found,
+            "delta_e": value + worse - worse.mean(),
+            "loss": random.random(IMAGES),
+        }
+        folder = Path("artifacts") / key["trial_id"] / "1"
+        (self.root / folder).mkdir(parents=True, exist_ok=True)
+        table = pa.table(columns, schema=images_schema(list(columns)))
+        pq.write_table(table, self.root / folder / "images.parquet")
+        grid = Image.new("RGB", (8 * TILE, 3 * TILE), "white")
+        for row, saturation in enumerate((0.0, 1.0, 0.4)):
+            strip = _strip(saturation, outline=row == 0)
+            grid.paste(strip, (0, row * TILE))
+            grid.paste(strip, (strip.width, row * TILE))
+        grid.save(self.root / folder / "worst.png")
+        at = key | {"epoch": epochs, "hash": "00"}
+        for kind, name, file in (
+            ("images", "validation", "images.parquet"),
+            ("sample", "worst", "worst.png"),
+        ):
+            self.artifacts.append(at | {"kind": kind, "name": name, "path": (folder / file).as_posix()})
+
+    def metrics_at_end(self, key: dict[str, Any]) -> float:
+        """Return the last value of the primary metric of a trial."""
+        return next(
+            float(row["value"])
+            for row in reversed(self.metrics)
+            if (row["trial_id"], row["metric"], row["label"]) == (key["trial_id"], "delta_e", None)
+        )
 
     def labels(self, at: dict[str, Any], metric: str, value: float) -> None:
         shift = np.linspace(0.85, 1.15, len(COLOURS))

@@ -11,7 +11,7 @@ class Tied(nn.Module):
 
     Config = ModelConfig
 
-    def __init__(self, config, *, image_channels, classes):
+    def __init__(self, config, *, image_channels, class_names):
         super().__init__()
         self.first = nn.Conv2d(image_channels, 5, 3, padding=1)
         self.norm = nn.BatchNorm2d(5)

@@ -73,7 +73,7 @@ def test_a_list_without_a_kind_counts_every_kind():
     counts = json.loads(told("list", "--json"))
     assert set(counts) == set(manual.KINDS)
     assert counts["optimizers"] == len(registry.names("optimizer"))
-    assert counts["templates"] == 1
+    assert counts["templates"] == 2
     assert "optimizers" in told("list")
 
 
@@ -161,7 +161,7 @@ def test_a_metric_tells_unit_direction_and_range():
 
 def test_an_ablation_tells_to_what_it_applies_its_options_and_how_to_use_it(project):
     facts = json.loads(told("show", "ablation", "mine", "--json"))["facts"]
-    assert facts["applies to"] == {"optimizer.momentum": ["sgd"]}
+    assert facts["applies to"] == {"optimizer.momentum": ["sgd", "timm"]}
     assert facts["options"] == {"rate": {"default": 0.5, "help": "how much"}}
     assert facts["levels"]["more"]["why"] == "it may help"
     assert facts["in a suite"] == "vary:\n  - use: mine\n    with: {rate: 0.5}"
@@ -171,7 +171,7 @@ def test_the_settings_an_ablation_needs_are_read_from_its_levels_where_it_does_n
     path = project / "ablations" / "mine.yaml"
     path.write_text(OWN_ABLATION.replace("requires: [optimizer.momentum]\n", ""))
     facts = manual.page("ablation", "mine").facts
-    assert facts["applies to"] == {"optimizer.momentum": ["sgd"]}
+    assert facts["applies to"] == {"optimizer.momentum": ["sgd", "timm"]}
 
 
 def test_an_ablation_that_fits_nothing_says_so(project):

@@ -110,6 +110,7 @@ def test_a_mistake_is_marked_where_it_is(validator, suite, path, value, where):
     [
         ("seeds", [3, 7, 11]),
         ("base.loss.lpips", {"weight": 0.5, "net": "vgg"}),
+        ("base.loss", {"l2": 0.5}),
         ("base.loss", {"my_parts:Mine": 1.0}),
         ("base.model", {"name": "my_parts:Net", "anything": [1, 2]}),
         ("base.optimizer", {"name": "adamw", "betas": [0.9, 0.95]}),
@@ -125,6 +126,8 @@ def test_a_mistake_is_marked_where_it_is(validator, suite, path, value, where):
         ("claims.0.expect", {"metric": "delta_e", "of": "lab", "at_least": 1, "at_most": 3}),
         ("claims.0.expect", {"metric": "parameters", "of": "lab", "reported": 12, "tolerance": "5%"}),
         ("claims.0.expect", {"metric": "delta_e", "largest_gain": "lab"}),
+        ("claims.0.expect", {"correlate": ["psnr", "lpips"], "of": "lab", "at_least": 0.6}),
+        ("claims.0.expect", {"correlate": ["psnr", "lpips"], "over": "variants", "at_most": 0.6}),
         ("claims.0.expect", {"metric": "delta_e", "of": "lab", "curve": "improving", "by_epoch": 2}),
         ("claims.0.expect", {"cost": "parameters", "of": "lab", "versus": "l1", "direction": "less"}),
         (

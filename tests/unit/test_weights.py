@@ -133,7 +133,7 @@ def test_the_command_tells_what_is_missing_and_how_to_get_it_elsewhere(write_sui
     suite = str(write_suite(SUITE))
     place = torch_home / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     told = weights(suite)
-    assert "missing  alexnet, features of lpips, for metrics, 244 MB\n" in told
+    assert "missing  alexnet, feature network, for metrics, 244 MB\n" in told
     address = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
     assert f"elsewhere: curl -LO {address}; then copy it to {place}\n" in told
     place.parent.mkdir(parents=True)

@@ -5,7 +5,7 @@ Each is a class with a `Config`, whose fields are its parameters in a suite. `do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -115,10 +115,10 @@ class FlatNet(nn.Module):
 
     Config = FlatNetConfig
 
-    def __init__(self, config: FlatNetConfig, *, image_channels: int, classes: int) -> None:
+    def __init__(self, config: FlatNetConfig, *, image_channels: int, class_names: Sequence[str]) -> None:
         super().__init__()
         self.first = nn.Conv2d(image_channels, config.width, kernel_size=3, padding=1)
-        self.colour = nn.Embedding(classes, config.width)
+        self.colour = nn.Embedding(len(class_names), config.width)
         self.rest = nn.ModuleList(
             nn.Conv2d(config.width, config.width, kernel_size=3, padding=1) for _ in range(config.layers - 1)
         )

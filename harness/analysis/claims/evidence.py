@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.analysis.claims.agreement import is_correlation
 from harness.analysis.claims.questions import Question
 from harness.analysis.stats import (
     ALPHA,
@@ -204,6 +205,9 @@ def estimate_of(found: Evidence) -> tuple[float | None, float | None, float | No
         return None, None, None
     if question.exact:
         return _exact_estimate(question), None, None
+    if is_correlation(question.quantity):
+        low, high = (None if end is None else math.tanh(end) for end in (observed.low, observed.high))
+        return math.tanh(observed.mean), low, high
     if question.scale != "ratio":
         return observed.mean, observed.low, observed.high
     low, high = (None if end is None else math.exp(end) for end in (observed.low, observed.high))

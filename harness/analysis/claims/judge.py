@@ -61,7 +61,8 @@ class ClaimPart:
     p_floor: float | None
     mde: float | None
     """Distance from what is claimed that would be found with 80 % power at the strictest level of the suite
-    and of the claim's parts; on the scale of logarithms for ratios. None within a margin."""
+    and of the claim's parts; on the scale of logarithms for ratios, of Fisher's z for correlations.
+    None within a margin."""
     seeds_needed: int | None
     """Seeds that would find the observed distance with 80 % power; None within a margin and with folds."""
 

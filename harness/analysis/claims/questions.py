@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+from harness.analysis.claims.agreement import correlation_info, image_agreement, variant_agreement
 from harness.analysis.claims.samples import (
     Sample,
     Tables,
@@ -21,6 +22,7 @@ from harness.config import MetricInfo
 from harness.expectation import (
     Best,
     Bounds,
+    Correlation,
     CostFactor,
     Curve,
     Difference,
@@ -30,7 +32,7 @@ from harness.expectation import (
     Ranked,
     Reported,
 )
-from harness.planning.claims import is_cost, previous_of, rivals_of
+from harness.planning.claims import is_cost, previous_of, rivals_of, variants_of
 
 Scale = Literal["difference", "value", "ratio"]
 """What the number is: a difference of means, one mean, or a ratio of geometric means."""
@@ -43,7 +45,7 @@ Direction = Literal[
 class Question:
     """Whether the mean of a - b lies above or below `claimed`, or within `margin` of it.
 
-    On the scale `ratio` a, b and `claimed` are logarithms.
+    On the scale `ratio` a, b and `claimed` are logarithms; of a correlation they are Fisher's z.
     """
 
     quantity: MetricInfo | CostInfo
@@ -92,6 +94,8 @@ class Asker:
         """
         if isinstance(expect, CostFactor):
             return [self._factor(expect)]
+        if isinstance(expect, Correlation):
+            return [self._agreement(expect)]
         if isinstance(expect, Bounds | Reported) and is_cost(expect, expect.metrics[0], self.plan.metrics):
             return [self._cost_level(expect, cast(Cost, expect.metrics[0]))]
         return [
@@ -204,6 +208,22 @@ class Asker:
             variants=(expect.of, expect.versus),
         )
 
+    def _agreement(self, expect: Correlation) -> Question:
+        first, second = (self._info(name) for name in expect.correlate)
+        variants = variants_of(expect, self.plan.variants, self.plan.reference)
+        if expect.over == "images":
+            sample = image_agreement(self.record, first, second, *variants)
+        else:
+            table, versus = (self.tables.of_metric(info.name, None) for info in (first, second))
+            sample = variant_agreement(table, versus, first, second)
+        ends = {
+            name: None if end is None else math.atanh(end)
+            for name, end in (("at_least", expect.at_least), ("at_most", expect.at_most))
+        }
+        on_scale = expect.model_copy(update=ends)  # of Fisher's z, as the sample
+        asked = _level(on_scale, correlation_info(first, second), None, sample)
+        return replace(asked, variants=variants, lead=f"over {expect.over}")
+
     def _cost_level(self, expect: Bounds | Reported, cost: Cost) -> Question:
         return _level(expect, COST_INFOS[cost], None, cost_sample(self.tables.of_cost(cost), (expect.of,)))
 
@@ -240,7 +260,10 @@ def _one_sided(
 
 
 def _level(
-    expect: Bounds | Reported, quantity: MetricInfo | CostInfo, label: str | None, sample: Sample
+    expect: Bounds | Reported | Correlation,
+    quantity: MetricInfo | CostInfo,
+    label: str | None,
+    sample: Sample,
 ) -> Question:
     """Return whether the mean of one variant is where a claim has it."""
     direction: Direction
@@ -256,7 +279,8 @@ def _level(
         assert expect.at_most is not None, "the grammar asks for one of both"
         direction, claimed = "at most", expect.at_most
     above = direction == "at least"
-    return Question(quantity, label, "value", direction, 0.0, claimed, above, margin, sample, (expect.of,))
+    names = () if expect.of is None else (expect.of,)
+    return Question(quantity, label, "value", direction, 0.0, claimed, above, margin, sample, names)
 
 
 def _distinct(*names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from harness.analysis.claims.agreement import is_correlation, names_of, without_order
 from harness.analysis.claims.evidence import Evidence, Judgement, estimate_of
 from harness.analysis.claims.questions import Question
 from harness.analysis.claims.samples import too_short, without_cost
@@ -26,7 +27,7 @@ from harness.analysis.wording import (
     metric_name,
     replicate_noun,
 )
-from harness.expectation import Curve
+from harness.expectation import Correlation, Curve
 from harness.plan import Plan
 
 
@@ -232,7 +233,7 @@ def _at(question: Question, value: float) -> str:
     info = question.quantity
     if isinstance(info, CostInfo):
         return _count(value) if question.exact else _cost_value(info, value)
-    return format_exactly(info, value)
+    return format_exactly(info, math.tanh(value) if is_correlation(info) else value)
 
 
 def _what_it_takes(found: Evidence, distance: PairedDifference, evidence: str) -> str:
@@ -270,6 +271,9 @@ def _seen(question: Question, mde: float, *, signed: bool) -> str:
         return f"a factor of {format_significant(math.exp(mde if question.above else -mde))}"
     if isinstance(info, CostInfo):
         return _cost_value(info, mde)
+    if is_correlation(info):
+        end = question.claimed + (mde if question.above else -mde)
+        mde = abs(math.tanh(end) - math.tanh(question.claimed))
     if not signed:
         return format_difference(info, mde, signed=False)
     return format_difference(info, info.improvement(mde if question.direction == "better" else -mde))
@@ -302,7 +306,7 @@ def _why_not_judged(record: Record, absent: Sequence[Missing], judgement: Judgem
 def _causes(record: Record, absent: Sequence[Missing], judgement: Judgement) -> Counter[tuple[str, str]]:
     """Return (variant, reason) -> trials that give no value."""
     question = judgement.decisive.question
-    of_metric = (None,) if isinstance(question.quantity, CostInfo) else (None, question.name)
+    of_metric = (None,) if isinstance(question.quantity, CostInfo) else (None, *names_of(question.quantity))
     causes = Counter(
         (item.variant, item.reason)
         for item in absent
@@ -315,6 +319,8 @@ def _causes(record: Record, absent: Sequence[Missing], judgement: Judgement) -> 
             more = without_cost(record, question.quantity.name, name)
         elif isinstance(expect, Curve):
             more = too_short(record, question.quantity, name, expect.by_epoch)
+        elif isinstance(expect, Correlation) and expect.over == "images":
+            more = without_order(record, question.quantity, name)
         causes.update({(name, reason): count for reason, count in more.items()})
     return causes
 

@@ -126,7 +126,7 @@ def _environment(plan: Plan) -> dict[str, Any]:
     seen = ask_all(cluster.living_nodes(), _sources_seen(), "does not answer")
     if {sources for _, sources in seen} != {_sources_seen()()}:
         environment["py_modules"] = [str(here)]
-    if any(trial.spec["plugins"] for trial in plan.trials):
+    if any(trial.spec["plugins"] for trial in plan.trials) or any(":" in name for name in plan.trackers):
         environment["working_dir"] = str(_project_copy(Path.cwd()))
     return environment
 

@@ -20,6 +20,8 @@ from harness.train.batch_statistics import WholeBatchStatistics
 from harness.train.processes import Processes
 
 Weights = dict[str, Tensor]
+HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Type that a forward pass computes in, by `train.precision`; none for fp32."""
 BuildOptimizer = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -33,6 +35,8 @@ class WholeOptimizer:
     """Parameter -> name -> value: tensors of the parameter's whole shape, and plain values."""
     groups: list[dict[str, Any]]
     """Settings of every group of parameters, such as lr."""
+    scaler: dict[str, Any] | None = None
+    """State of torch's gradient scaler, in `fp16` alone."""
 
 
 class Strategy(ABC):
@@ -51,6 +55,9 @@ class Strategy(ABC):
     """Whether a forward pass needs all processes, each at the same time."""
     channels_last = False
     """Whether it keeps the order of weights in memory, which makes convolutions faster."""
+    scales = False
+    """Whether it scales the loss, so that a step with a gradient of NaN or infinity is part of training:
+    the weights stay, and the scale falls."""
     model: nn.Module
     module: nn.Module
     optimizer: torch.optim.Optimizer
@@ -149,12 +156,12 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def autocast_forward(model: nn.Module, device: torch.device) -> None:
-    """Let a model compute in bf16 and return fp32, its weights staying fp32, as Accelerate does alone.
+def autocast_forward(model: nn.Module, device: torch.device, half: torch.dtype = torch.bfloat16) -> None:
+    """Let a model compute in `half` and return fp32, its weights staying fp32, as Accelerate does alone.
 
     Libraries that cast the weights themselves would reduce and average gradients in bf16.
     """
-    context = torch.autocast(device.type, dtype=torch.bfloat16)
+    context = torch.autocast(device.type, dtype=half)
     inner = context(type(model).forward)
     model.forward = MethodType(convert_outputs_to_fp32(inner), model)
 

@@ -13,7 +13,8 @@ from harness.errors import TrialError
 from harness.train.processes import Processes
 from harness.train.strategy.base import Strategy
 
-MIXED_PRECISION = {"fp32": "no", "bf16": "bf16"}
+MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "no"}
+"""What is left to Accelerate: it has fp16 for GPUs alone, and the strategy itself has it for every device."""
 CHOSEN_BY_ENVIRONMENT = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP")
 
 

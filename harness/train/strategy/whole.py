@@ -9,16 +9,20 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.config import StrategyName
+from harness.config import StrategyName, TrialSpec
 from harness.errors import TrialError
+from harness.train.processes import Processes
 from harness.train.strategy.base import (
     BuildOptimizer,
     Strategy,
     Weights,
     WholeOptimizer,
+    autocast_forward,
     expect,
     group_names,
     one_by_one,
@@ -32,8 +36,17 @@ class Single(Strategy):
     name: StrategyName = "single"
     channels_last = True
 
+    def __init__(self, spec: TrialSpec, accelerator: Accelerator, processes: Processes) -> None:
+        super().__init__(spec, accelerator, processes)
+        # Accelerate has fp16 for GPUs alone, so that loss and gradient are scaled here, on any device.
+        self.scales = spec.train.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=self.scales)
+        self.statistics: list[Tensor] = []
+
     def wrap(self, model: nn.Module, build: BuildOptimizer, micro_batches: int) -> None:
         """Take over a model and make its optimizer, by Accelerate."""
+        if self.scales:
+            autocast_forward(model, self.accelerator.device, torch.float16)
         self.optimizer = build(list(model.parameters()))
         self.groups = group_names(model, self.optimizer)
         with warnings.catch_warnings():
@@ -48,17 +61,29 @@ class Single(Strategy):
     def zero_grad(self) -> None:
         """Forget the gradients."""
         self.stepper.zero_grad()
+        if self.scales:
+            self.statistics = [buffer.clone() for buffer in self.module.buffers()]
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a micro-batch."""
-        self.accelerator.backward(loss)
+        self.accelerator.backward(self.scaler.scale(loss))
 
     def step(self) -> float:
         """Clip the gradient and change the weights, unless its norm is NaN or infinite; return the norm."""
         limit = self.spec.train.clip_norm or float("inf")
+        self.scaler.unscale_(self.optimizer)
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
+        if not self.scales:
+            if math.isfinite(norm):
+                self.stepper.step()
+            return norm
         if math.isfinite(norm):
-            self.stepper.step()
+            self.scaler.step(self.optimizer)
+        else:
+            # The forward pass that overflowed may have reached the running statistics of batch norms.
+            for buffer, before in zip(self.module.buffers(), self.statistics, strict=True):
+                buffer.copy_(before)
+        self.scaler.update()
         return norm
 
     def whole_weights(self) -> Weights:
@@ -74,6 +99,7 @@ class Single(Strategy):
             type(self.optimizer).__name__,
             {names[parameter]: dict(values) for parameter, values in self.optimizer.state.items()},
             settings_of(self.optimizer.param_groups),
+            self.scaler.state_dict() if self.scales else None,
         )
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -89,6 +115,8 @@ class Single(Strategy):
         ]
         state = {numbers[name]: values for name, values in whole.state.items()}
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if whole.scaler is not None:
+            self.scaler.load_state_dict(whole.scaler)
 
 
 class DataParallel(Single):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import pandas as pd
@@ -76,6 +76,11 @@ class HandRecord:
     trials: pd.DataFrame
     metrics: pd.DataFrame
     costs: pd.DataFrame
+    image_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def images(self) -> pd.DataFrame:
+        """The table of images, as it is given."""
+        return self.image_rows
 
 
 def claim(metric: str, of: str, versus: str, direction: str, **rest: object) -> Claim:
@@ -151,17 +156,36 @@ def curves(
     by_variant: Mapping[str, Sequence[Sequence[float]]],
     info: MetricInfo = DELTA_E,
     claims: Sequence[Claim] = (),
+    *,
+    losses: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    training: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    epoch_seconds: Sequence[float] = (),
 ) -> HandRecord:
-    """Build a record from whole validation curves: variant -> seed -> value at every epoch."""
+    """Build a record from whole validation curves: variant -> seed -> value at every epoch.
+
+    `losses` and `training` are the same of the validation and the training loss; `epoch_seconds`
+    has the training time of an epoch for every seed.
+    """
     variants = list(by_variant)
     seeds = range(10, 10 + max(len(seen) for seen in by_variant.values()))
-    trials, rows = [], []
+    trials, rows, paid = [], [], []
     for name, by_seed in by_variant.items():
         for seed, curve in zip(seeds, by_seed, strict=False):
             trials.append(_trial(name, seed, "complete", None, 0) | {"epochs_done": len(curve)})
             rows += [_row(name, seed, epoch, info.name, None, value) for epoch, value in enumerate(curve, 1)]
+    for split, given in (("validation", losses), ("train", training)):
+        for name, by_seed in (given or {}).items():
+            for seed, curve in zip(seeds, by_seed, strict=False):
+                made = (_row(name, seed, epoch, "loss", None, value) for epoch, value in enumerate(curve, 1))
+                rows += [row | {"split": split} for row in made]
+    for trial in trials:
+        for seed, seconds in zip(seeds, epoch_seconds, strict=False):
+            if trial["seed"] == seed:
+                key = {"trial_id": trial["trial_id"], "attempt": 1, "name": "train_seconds"}
+                last = int(str(trial["epochs_done"]))
+                paid += [key | {"epoch": epoch, "value": seconds} for epoch in range(1, last + 1)]
     plan = _plan(variants, seeds, [info], {}, claims, {}, True, None)
-    return HandRecord(plan, pd.DataFrame(trials), pd.DataFrame(rows), pd.DataFrame())
+    return HandRecord(plan, pd.DataFrame(trials), pd.DataFrame(rows), pd.DataFrame(paid))
 
 
 def trial_id(name: str, seed: int, fold: int | None) -> str:

@@ -9,7 +9,8 @@ from scipy.stats import chisquare
 
 from harness.canonical import content_hash
 from harness.data import palette
-from harness.data.polygons import Polygons, PolygonsConfig
+from harness.data.labels import label_names
+from harness.data.polygons import ARRAYS, Polygons, PolygonsConfig
 from harness.errors import HarnessError
 from harness.registry import registry
 
@@ -50,9 +51,12 @@ def test_batch_has_the_documented_shapes_and_ranges(cache, size, settings, chann
         "image": (3, channels, height, width),
         "target": (3, 3, height, width),
         "mask": (3, 1, height, width),
+        "other": (3, 1, height, width),
         "colour": (3,),
         "shape": (3,),
         "background": (3,),
+        "overlap": (3,),
+        "border": (3,),
         "index": (3,),
     }
     for key, value in batch.items():
@@ -148,10 +152,40 @@ def test_training_colours_follow_the_stated_frequencies(cache):
 
 def test_labels_are_named(cache):
     data = make(cache, backgrounds=["noisy_black"])
-    assert len(data.label_names["colour"]) == len(data.palette)
-    assert {"triangle", "square", "star", "circle", "irregular"} < set(data.label_names["shape"])
+    names = label_names(data, data.config)
+    assert len(names["colour"]) == len(data.palette)
+    assert {"triangle", "square", "star", "circle", "irregular"} < set(names["shape"])
     backgrounds = data.split("train").batch(range(30))["background"]
-    assert {data.label_names["background"][kind] for kind in backgrounds} == {"noisy_black"}
+    assert {names["background"][kind] for kind in backgrounds} == {"noisy_black"}
+
+
+def test_overlap_and_border_are_labels_where_both_values_occur(cache):
+    data = make(cache, overlap=0.5, edge=0.5)
+    batch, names = data.split("train").batch(range(30)), label_names(data, data.config)
+    assert names["overlap"] == ("alone", "overlapping") and names["border"] == ("inside", "crossing")
+    hidden = batch["other"].flatten(1).any(dim=1)
+    assert torch.equal(batch["overlap"], hidden.long()) and 0 < hidden.sum() < 30
+    rim = torch.ones(32, 32, dtype=torch.bool)
+    rim[1:-1, 1:-1] = False
+    assert torch.equal(batch["border"], (batch["mask"][:, 0, rim] > 0).any(dim=1).long())
+    assert set(label_names(data, PolygonsConfig(overlap=0, edge=1))) == {"colour", "shape", "background"}
+
+
+def test_other_is_what_the_polygon_behind_shows_of_itself(cache):
+    batch = make(cache, overlap=1, mask="rgb").split("train").batch(range(30))
+    torch.testing.assert_close(batch["other"], batch["image"][:, 5:6], rtol=0, atol=0)
+    assert (batch["other"] + batch["mask"]).max() <= 1 + 1 / 255
+    assert (make(cache, overlap=0).split("train").batch(range(30))["other"] == 0).all()
+
+
+def test_fewer_colours_are_the_most_frequent_ones(cache):
+    data = make(cache, colours=8, train_size=1500)
+    assert label_names(data, data.config)["colour"] == palette.NAMES[:8] and len(data.palette) == 8
+    counts = np.bincount(data.split("train").batch(range(1500))["colour"], minlength=8)
+    frequencies = palette.training_frequencies()[:8]
+    assert chisquare(counts, 1500 * frequencies / frequencies.sum()).pvalue > 0.001
+    assert data.split("validation").batch(range(24))["colour"].tolist() == list(range(8)) * 3
+    assert "colours" not in PolygonsConfig(colours=24).model_dump() and PolygonsConfig().colours == 24
 
 
 def test_probabilities_of_overlap_and_edge_are_obeyed(cache):
@@ -175,7 +209,7 @@ def test_probabilities_of_overlap_and_edge_are_obeyed(cache):
 def test_files_lie_under_the_hash_of_the_settings_and_are_reused(tmp_path):
     config = PolygonsConfig(size=16, train_size=4, validation_size=4)
     Polygons(config, tmp_path)
-    folder = tmp_path / content_hash(config.model_dump(mode="json"))
+    folder = tmp_path / content_hash({**config.model_dump(mode="json"), "arrays": ARRAYS})
     written = (folder / "train" / "image.npy").stat()
     Polygons(config, tmp_path)
     again = (folder / "train" / "image.npy").stat()

@@ -153,10 +153,11 @@ def test_the_advice_names_settings_and_what_they_are_now(write_suite):
     said = memory_advice(spec, Allotment(gpus=0.25))
     assert "train.accumulation 2 (now 1)" in said
     assert "data.size (now 32)" in said
-    assert "train.precision bf16" in said
+    assert "train.precision bf16 or fp16" in said
     assert "resources.gpus (now 0.25)" in said
-    spec["train"] |= {"accumulation": 16, "precision": "bf16"}
     spec["strategy"] = "zero3"
+    assert "train.precision bf16, " in memory_advice(spec, Allotment())
+    spec["train"] |= {"accumulation": 16, "precision": "bf16"}
     said = memory_advice(spec, Allotment())
     assert "accumulation" not in said  # a batch of 16 has no smaller parts
     assert "bf16" not in said

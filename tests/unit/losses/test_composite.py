@@ -37,6 +37,20 @@ def test_terms_of_weight_zero_are_dropped(prediction, batch, context):
     assert loss(prediction, batch)[1].keys() == {"mse"}
 
 
+def test_a_term_of_weight_zero_and_an_absent_one_give_the_same_gradients(prediction, batch, context):
+    gradients = []
+    for terms in (
+        {"mse": MSEConfig(weight=1.0), "lab_l1": LabL1Config(weight=0.3)},
+        {"mse": MSEConfig(weight=1.0), "lab_l1": LabL1Config(weight=0.3), "l1": L1Config(weight=0.0)},
+        {"mse": MSEConfig(weight=1.0), "lab_l1": LabL1Config(weight=0.3), "l1": L1Config(weight=0.1)},
+    ):
+        leaf = prediction.clone().requires_grad_()
+        CompositeLoss(terms, context)(leaf, batch)[0].sum().backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(gradients[0], gradients[1])
+    assert not torch.equal(gradients[0], gradients[2])
+
+
 @pytest.mark.parametrize("terms", [{}, {"mse": MSEConfig(weight=0.0)}], ids=["empty", "all zero"])
 def test_a_loss_without_terms_is_refused(terms, context):
     with pytest.raises(HarnessError, match="at least one term"):
@@ -58,6 +72,7 @@ HEAVY = {"lpips", "kornia", "pytorch_msssim", "torchvision"}
         ("ssim", {"pytorch_msssim"}),
         ("lab_l1", {"kornia"}),
         ("lpips", {"lpips", "torchvision"}),
+        ("tv", {"kornia"}),
     ],
 )
 def test_only_the_libraries_of_the_terms_in_use_are_imported(term, imported):

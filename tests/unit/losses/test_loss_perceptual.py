@@ -9,9 +9,11 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.losses.base import LossContext
-from harness.losses.perceptual import LPIPS, LPIPSConfig
+from harness.losses.perceptual import LPIPS, LPIPSConfig, Perceptual, PerceptualConfig, feature_networks
 from harness.losses.perceptual_network import (
     BACKBONES,
+    VGG_LAYERS,
+    FeatureDistance,
     PerceptualDistance,
     published_weights_cached,
     published_weights_path,
@@ -159,3 +161,88 @@ def test_gradient_is_finite_where_all_features_of_a_layer_are_zero(prediction, b
     leaf = prediction.clone().requires_grad_()
     distance(leaf, batch["target"]).sum().backward()
     assert torch.equal(leaf.grad, torch.zeros_like(leaf))
+
+
+@pytest.fixture
+def hub_with_vgg(hub):
+    """A cache with weights of VGG-16 in the published format; their numbers are made up."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12)
+        model = torchvision.models.vgg16(weights=None)
+    state = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
+    torch.save(state, hub / BACKBONES["vgg"].file)
+    return model.features.eval()
+
+
+AT = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}  # places in torchvision's `features`
+
+
+@pytest.mark.parametrize(
+    ("layers", "distance"),
+    [
+        ({"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}, "l2"),
+        ({"relu2_2": 0.5, "relu3_3": 2.0}, "l1"),
+    ],
+)
+def test_perceptual_is_the_difference_of_torchvisions_features(
+    hub_with_vgg, prediction, batch, layers, distance
+):
+    from torchvision.transforms.functional import normalize
+
+    def features(image):
+        image = normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        return {name: hub_with_vgg[: AT[name] + 1](image) for name in layers}
+
+    with torch.no_grad():
+        found, wanted = features(prediction), features(batch["target"])
+    power = {"l1": torch.abs, "l2": torch.square}[distance]
+    expected = sum(
+        weight * power(found[name] - wanted[name]).mean((1, 2, 3)) for name, weight in layers.items()
+    )
+    config = PerceptualConfig(weight=1.0, layers=layers, distance=distance)
+    term = Perceptual(config, LossContext(perceptual_weights="published"))
+    torch.testing.assert_close(term(prediction, batch), expected, rtol=1e-4, atol=1e-7)
+    assert term.recorded_name == "perceptual"
+
+
+def test_random_features_of_perceptual_are_those_of_lpips_with_vgg(context):
+    term = Perceptual(PerceptualConfig(weight=1.0), context)
+    assert term.recorded_name == "perceptual_rand"
+    lpips_backbone = PerceptualDistance("vgg", "random").backbone.state_dict()
+    own = {name: value for name, value in term.distance.parts.state_dict().items() if "weight" in name}
+    assert len(own) == 10  # convolutions up to relu4_3
+    for name, value in own.items():
+        part, _, rest = name.partition(".")
+        assert torch.equal(value, lpips_backbone[f"slice{int(part) + 1}.{rest}"])
+
+
+@pytest.mark.parametrize("layer", VGG_LAYERS)
+def test_the_smallest_images_of_perceptual_work_and_smaller_ones_are_refused(layer):
+    distance = FeatureDistance({layer: 1.0}, 2, "random")
+    side = distance.smallest_side
+    fits = torch.rand(1, 3, side, side)
+    assert distance(fits, 1 - fits) > 0
+    if side > 1:
+        with pytest.raises(
+            HarnessError, match=f"{side} x {side} pixels for {layer}; got {side} x {side - 1}"
+        ):
+            distance(fits[..., :-1], fits[..., :-1])
+        with pytest.raises(RuntimeError):  # the bound is the network's, not ours
+            list(distance._features(fits[..., :-1]))
+
+
+def test_missing_weights_of_perceptual_name_it(hub):
+    with pytest.raises(HarnessError, match=r"^perceptual with published weights needs .*vgg16-397923af\.pth"):
+        Perceptual(PerceptualConfig(weight=1.0), LossContext(perceptual_weights="published"))
+
+
+def test_the_files_that_terms_need_are_told(hub):
+    config = PerceptualConfig(weight=1.0)
+    assert [file.path.name for file in config.needed_weights()] == ["vgg16-397923af.pth"]
+    loss = {"lpips": LPIPSConfig(weight=1.0, net="squeeze"), "perceptual": config}
+    assert feature_networks(loss) == {"lpips": "squeeze", "perceptual": "vgg"}
+
+
+def test_perceptual_needs_a_layer():
+    with pytest.raises(ValueError, match="at least 1 item"):
+        PerceptualConfig(weight=1.0, layers={})

@@ -7,6 +7,10 @@ from harness.config import LossConfig
 from harness.registry import registry
 
 LOSSES = registry.names("loss")
+OF_THE_PAIR = [name for name in LOSSES if name != "tv"]
+"""Terms that compare prediction and target; the total variation is of the prediction alone."""
+SETTINGS = {"ms_ssim": {"levels": 2}, "perceptual": {"layers": {"relu2_2": 1.0, "relu3_3": 0.5}}}
+"""What lets a term work on the small pictures here, and soon."""
 EDGE_CASES = {
     "black": torch.zeros(3),
     "white": torch.ones(3),
@@ -20,7 +24,7 @@ EDGE_CASES = {
 
 def build(name, context):
     term = registry.load("loss", name)
-    return term(term.Config(weight=1.0), context)
+    return term(term.Config(weight=1.0, **SETTINGS.get(name, {})), context)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -41,7 +45,7 @@ def test_one_nonnegative_float32_value_for_every_sample(name, context, predictio
     assert (values > 0).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_THE_PAIR)
 def test_equal_images_have_no_loss(name, context, batch):
     values = build(name, context)(batch["target"].clone(), batch)
     assert (values >= 0).all()
@@ -70,10 +74,12 @@ def test_autocast_and_half_precision_predictions_are_computed_in_float32(name, c
 @pytest.mark.parametrize("colour", EDGE_CASES.values(), ids=EDGE_CASES.keys())
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradient_is_finite_on_flat_colours(name, colour, context, batch):
+    # A flat picture has no variation, and one that is darker than black is nowhere similar.
+    stands_still = name == "tv" or (name == "ms_ssim" and colour.min() < 0)
     prediction = colour[None, :, None, None].repeat(4, 1, 36, 40).requires_grad_()
     build(name, context)(prediction, batch).mean().backward()
     assert prediction.grad.isfinite().all()
-    assert prediction.grad.abs().sum() > 0
+    assert (prediction.grad.abs().sum() > 0) == (not stands_still)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -23,13 +23,16 @@ def context():
 
 @pytest.fixture
 def batch():
-    """Squares of side 16, 12, 8 and 20 in the four colours on white, 40 x 44 pixels."""
+    """Squares of side 16, 12, 8 and 20 in the four colours on white, 40 x 44 pixels, each with a white
+    neighbour of 8 columns to its right."""
     target = torch.ones(4, 3, 40, 44)
-    mask = torch.zeros(4, 1, 40, 44)
+    mask, other = torch.zeros(2, 4, 1, 40, 44)
     for sample, (side, colour) in enumerate(zip((16, 12, 8, 20), PALETTE.values(), strict=True)):
         mask[sample, :, 10 : 10 + side, 12 : 12 + side] = 1.0
+        other[sample, :, 10 : 10 + side, 12 + side : 20 + side] = 1.0
         target[sample, :, 10 : 10 + side, 12 : 12 + side] = torch.tensor(colour)[:, None, None]
-    return {"target": target, "mask": mask, "colour": torch.arange(4), "shape": torch.zeros(4).long()}
+    labels = {"colour": torch.arange(4), "shape": torch.zeros(4).long()}
+    return {"target": target, "mask": mask, "other": other, **labels}
 
 
 @pytest.fixture

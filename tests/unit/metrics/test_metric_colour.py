@@ -3,9 +3,10 @@ import pytest
 import torch
 from skimage.color import deltaE_cie76, rgb2lab
 
-from harness.metrics.base import rgb_to_lab, score
+from harness.metrics.base import score
 from harness.metrics.build import build_metrics
-from harness.metrics.colour import bleed, colour_accuracy, colour_difference
+from harness.metrics.colour import bleed, colour_accuracy
+from harness.metrics.forms import colour_difference, rgb_to_lab
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from harness.errors import HarnessError
 from harness.losses.structural import ssim
 from harness.metrics.base import score
 from harness.metrics.build import build_metrics
-from harness.metrics.structural import dilate, edge_band, edge_sharpness, gradient_magnitude
+from harness.metrics.forms import dilate, gradient_magnitude
+from harness.metrics.structural import edge_band, edge_f1, edge_sharpness, gradient_similarity, ms_ssim
 
 
 def blurred(image, sigma):
@@ -123,3 +124,107 @@ def test_a_target_without_an_edge_is_not_defined():
     filled = torch.zeros(1, 12, 12, dtype=torch.bool)
     filled[0, 4:8, 4:8] = True
     assert edge_sharpness(white, white, filled).isnan().all()
+
+
+def numpy_gradient(image, kernel):
+    """The length of the gradient of [H, W] by scipy, which goes on beyond the border as at it."""
+    across, down = (ndimage.correlate(image, k, mode="nearest") for k in (kernel, kernel.T))
+    return np.hypot(across, down)
+
+
+def test_gradient_similarity_agrees_with_the_formula_in_scipy(noisy, batch):
+    prewitt = np.array([[1, 0, -1]] * 3) / 3.0
+    noisy = noisy.clamp(0, 1)
+    expected = []
+    for pair in zip(noisy.double().numpy(), batch["target"].double().numpy(), strict=True):
+        lumas = [np.tensordot((0.2989, 0.5870, 0.1140), image, 1) for image in pair]
+        halves = [luma.reshape(20, 2, 22, 2).mean((1, 3)) * 255 for luma in lumas]
+        found, asked = (numpy_gradient(half, prewitt) for half in halves)
+        expected.append(((2 * found * asked + 170) / (found**2 + asked**2 + 170)).mean())
+    np.testing.assert_allclose(gradient_similarity(noisy, batch["target"]), expected, rtol=1e-5)
+
+
+def test_gradient_similarity_of_a_flat_picture_to_a_ramp():
+    """A ramp of slope s a pixel has gradient 2 s at half the size, and half of it at both ends."""
+    ramp = (torch.arange(40) / 80).expand(1, 3, 40, 40)
+    c, slope = 170 / 255**2, 2 / 80 * 2 * (0.2989 + 0.5870 + 0.1140)
+    inner, ends = c / (slope**2 + c), c / (slope**2 / 4 + c)
+    found = gradient_similarity(torch.zeros_like(ramp), ramp)
+    assert float(found) == pytest.approx((18 * inner + 2 * ends) / 20, rel=1e-4)
+    assert float(gradient_similarity(ramp, ramp)) == pytest.approx(1.0)
+
+
+def test_edge_f1_agrees_with_scipy(noisy, batch):
+    noisy = noisy.clamp(0, 1)
+    sobel = np.outer([1, 2, 1], [1, 0, -1]) / 8.0
+    expected = []
+    for pair in zip(noisy.double().numpy(), batch["target"].double().numpy(), strict=True):
+        lengths = [np.sqrt(sum(numpy_gradient(channel, sobel) ** 2 for channel in image)) for image in pair]
+        found, asked = (length > 0.1 for length in lengths)
+        near_asked, near_found = (ndimage.binary_dilation(e, np.ones((3, 3))) for e in (asked, found))
+        precision, recall = (found & near_asked).sum() / found.sum(), (asked & near_found).sum() / asked.sum()
+        expected.append(2 * precision * recall / (precision + recall))
+    gradients = gradient_magnitude(noisy), gradient_magnitude(batch["target"])
+    np.testing.assert_allclose(edge_f1(*gradients), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (1, 1.0), (2, 0.5), (5, 0.0)])
+def test_an_edge_may_be_one_pixel_off(shift, expected):
+    """A step has a gradient on the two pixels beside it; of one that is 2 off, one of the two is in reach."""
+    step = torch.zeros(2, 3, 20, 30)
+    step[0, :, :, 15:] = 1.0
+    step[1, :, :, 15 + shift :] = 1.0
+    gradients = gradient_magnitude(step)
+    assert float(edge_f1(gradients[1:], gradients[:1])) == pytest.approx(expected)
+
+
+def test_without_an_edge_in_the_target_there_is_none_to_find():
+    flat, step = torch.zeros(1, 20, 20), torch.ones(1, 20, 20)
+    assert edge_f1(step, flat).isnan().all()
+    assert edge_f1(flat, step).tolist() == [0.0]
+
+
+def test_ms_ssim_is_the_product_of_its_scales_in_scipy():
+    """Contrast and structure at five scales, luminance at the last one alone; halves are means of 2 x 2."""
+    generator = torch.Generator().manual_seed(6)
+    target = torch.rand(2, 3, 176, 192, generator=generator) * 0.2 + 0.4
+    target[:, :, 40:120, 50:150] += 0.3
+    prediction = (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    weights = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+    expected = []
+    for pair in zip(prediction.double().numpy(), target.double().numpy(), strict=True):
+        channels = []
+        for images in zip(*pair, strict=True):
+            product = 1.0
+            for scale, weight in enumerate(weights):
+                contrast, similarity = contrast_and_similarity(*images)
+                product *= (similarity if scale == 4 else contrast) ** weight
+                if scale < 4:
+                    images = [halved(image) for image in images]
+            channels.append(product)
+        expected.append(np.mean(channels))
+    np.testing.assert_allclose(ms_ssim(prediction, target), expected, rtol=1e-4)
+    assert ms_ssim(target, target).tolist() == [1.0, 1.0]
+
+
+def halved(image):
+    return image.reshape(len(image) // 2, 2, image.shape[1] // 2, 2).mean((1, 3))
+
+
+def contrast_and_similarity(found, asked):
+    """The means of contrast-structure and of SSIM inside the border; Gaussian windows by scipy."""
+
+    def blur(image):
+        return ndimage.gaussian_filter(image, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
+
+    means = blur(found), blur(asked)
+    variances = blur(found**2) - means[0] ** 2, blur(asked**2) - means[1] ** 2
+    covariance = blur(found * asked) - means[0] * means[1]
+    contrast = (2 * covariance + 0.03**2) / (sum(variances) + 0.03**2)
+    luminance = (2 * means[0] * means[1] + 0.01**2) / (means[0] ** 2 + means[1] ** 2 + 0.01**2)
+    return contrast.mean(), (contrast * luminance).mean()
+
+
+def test_ms_ssim_is_not_defined_for_160_pixels_and_is_for_161():
+    assert ms_ssim(torch.zeros(2, 3, 160, 200), torch.zeros(2, 3, 160, 200)).isnan().tolist() == [True, True]
+    assert ms_ssim(torch.zeros(1, 3, 161, 161), torch.zeros(1, 3, 161, 161)).tolist() == [1.0]

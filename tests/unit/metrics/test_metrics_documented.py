@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.costs import COST_INFOS
 from harness.losses.perceptual_network import BACKBONES
+from harness.metrics import info
 from harness.metrics.info import COLORIZATION, metric_infos
 from harness.registry import registry
 
@@ -46,3 +48,29 @@ def test_smallest_images_of_lpips_are_those_of_the_code():
     caveats = rows("Loss terms")["lpips"]["caveats"]
     for net, backbone in BACKBONES.items():
         assert f"{backbone.smallest_side} px (`{net}`)" in caveats
+
+
+def test_every_cost_is_documented_and_no_other():
+    documented = rows("Costs")
+    assert documented.keys() == COST_INFOS.keys()
+    for name, cost in COST_INFOS.items():
+        row = documented[name]
+        kind = "measured" if cost.measured else "exact"
+        assert (row["title"], row["unit"], row["direction"], row["kind"]) == (
+            cost.title,
+            cost.unit,
+            cost.direction,
+            kind,
+        )
+
+
+def test_the_constants_in_the_text_are_those_of_the_code():
+    metrics = {name: " ".join(row.values()) for name, row in rows("Metrics").items()}
+    assert f"{info.BLEED_DISTANCE} to {info.OVERLAP_REACH} px" in metrics["overlap_bleed"]
+    assert f"ΔE above {info.BLEED_THRESHOLD:.0f}" in metrics["overlap_bleed"]
+    assert f"above {info.EDGE_THRESHOLD:g} (Sobel" in metrics["edge_f1"]
+    assert f"within {info.EDGE_TOLERANCE} px" in metrics["boundary_f1"]
+    assert f"chroma of {info.LEAST_CHROMA:.0f}" in metrics["hue_error"]
+    assert f"above {info.MS_SSIM_SIDE} px" in metrics["ms_ssim"]
+    assert f"ΔE below {info.FILL_THRESHOLD:.0f} to the fill colour" in TEXT
+    assert (info.BORDER_SHARE, "an eighth of its shorter side" in TEXT) == (1 / 8, True)

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.data.palette import NAMES
 from harness.errors import HarnessError
 from harness.models.backbone import Backbone, backbone_facts
 from harness.models.backbone_head import BackboneHead, BackboneHeadConfig
@@ -16,6 +17,7 @@ from harness.registry import registry
 
 torch.set_num_threads(1)
 
+SIX = NAMES[:6]
 HEADS = ["linear", "conv", "upernet"]
 BACKBONES = {"test_vit": 16, "test_convnext": 32, "test_resnet": 32}
 NOT_DETERMINISTIC_ON_CUDA = (
@@ -32,9 +34,9 @@ def config(head="conv", backbone="test_vit", **settings):
     return BackboneHeadConfig(**({"backbone": backbone, "head": head, "embedding": 5} | inner | settings))
 
 
-def make(seed=0, image_channels=3, classes=6, **settings):
+def make(seed=0, image_channels=3, class_names=SIX, **settings):
     torch.manual_seed(seed)
-    return BackboneHead(config(**settings), image_channels=image_channels, classes=classes)
+    return BackboneHead(config(**settings), image_channels=image_channels, class_names=class_names)
 
 
 def inputs(height=32, width=32, count=4, channels=3):
@@ -74,7 +76,7 @@ def test_dinov2_takes_small_oblong_pictures(backbone):
     settings = config(backbone=backbone, head="upernet")
     assert settings.check(28, 42) is None
     with torch.device("meta"):
-        model = BackboneHead(settings, image_channels=3, classes=6)
+        model = BackboneHead(settings, image_channels=3, class_names=SIX)
         assert model(torch.empty(2, 3, 28, 42), torch.zeros(2, dtype=torch.int64)).shape == (2, 3, 28, 42)
 
 
@@ -254,7 +256,7 @@ def test_runs_on_the_meta_device_without_drawing_from_the_generator(head, backbo
     settings = config(head=head, backbone=backbone)
     before = torch.get_rng_state()
     with torch.device("meta"):
-        model = BackboneHead(settings, image_channels=4, classes=24).train()
+        model = BackboneHead(settings, image_channels=4, class_names=NAMES).train()
         picture = model(torch.empty(2, 4, 64, 96), torch.zeros(2, dtype=torch.int64))
         picture.square().mean().backward()
     assert picture.shape == (2, 3, 64, 96)
@@ -487,7 +489,7 @@ def test_random_weights_need_no_file():
 
 def test_learns_to_paint_the_named_colour():
     """With a frozen random backbone: class, condition and head alone bring the colour."""
-    model = make(classes=2, frozen=True)
+    model = make(class_names=SIX[:2], frozen=True)
     image, colour = torch.full((8, 3, 16, 16), 0.5), torch.arange(8) % 2
     target = torch.stack([torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.9])])[colour]
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.03)

@@ -3,21 +3,23 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from harness.data.palette import NAMES
 from harness.models.conditional_unet import ConditionalUNet, ConditionalUNetConfig
 from harness.registry import registry
 
 torch.set_num_threads(1)
 
+SIX = NAMES[:6]
 SMALL = {"widths": (4, 8), "layers": 1, "embedding": 5}
 
 
-def make(seed=0, image_channels=3, classes=6, **settings):
+def make(seed=0, image_channels=3, class_names=SIX, **settings):
     torch.manual_seed(seed)
     small = {
         name: value for name, value in SMALL.items() if name != "embedding" or settings.get("site") != "none"
     }
     config = ConditionalUNetConfig(**(small | settings))
-    return ConditionalUNet(config, image_channels=image_channels, classes=classes)
+    return ConditionalUNet(config, image_channels=image_channels, class_names=class_names)
 
 
 def inputs(size=16, count=4, channels=3):
@@ -52,13 +54,15 @@ SITES = ["bottleneck", "input", "film", "cross_attention", "none"]
         ({"layers": 2}, WHOLE + (4 * 4 * 9 + 8) + (8 * 8 * 9 + 16) + (4 * 4 * 9 + 8)),
         ({"depth": 1}, 116 + (30 + (5 * 4 + 4) + (8 * 4 + 4)) + 15),
         ({"image_channels": 6}, WHOLE + 3 * 4 * 9),
-        ({"classes": 24}, WHOLE + 18 * 5),
+        ({"class_names": NAMES}, WHOLE + 18 * 5),
         ({"embedding": 9}, WHOLE + 4 * 6 + 4 * 8),
         ({"site": "none"}, WITHOUT),
         # Embedding, projection to the first width, as many more input channels of the first convolution.
         ({"site": "input"}, WITHOUT + 30 + (5 * 4 + 4) + 4 * 4 * 9),
         # Scale and shift for the stages of 4, 8 and 4 channels.
         ({"site": "film"}, WITHOUT + 30 + (5 + 1) * 2 * (4 + 8 + 4)),
+        # Projection to two maps of 16x16, which the fusion reads beside the 8 channels.
+        ({"embedding_maps": 2}, WITHOUT + 30 + (5 + 1) * 2 * 256 + ((8 + 2) * 8 + 8)),
         # Three tokens a class, norm of the queries; queries, keys and values with a bias each; output.
         ({"site": "cross_attention", "class_tokens": 3}, WITHOUT + 6 * 15 + 16 + ATTENTION),
     ],
@@ -143,7 +147,7 @@ def test_heads_are_the_largest_power_of_two_up_to_eight_that_divides(width, head
     config = ConditionalUNetConfig(widths=(4, width), site="cross_attention")
     assert config.effective_heads == heads
     with torch.device("meta"):
-        model = ConditionalUNet(config, image_channels=3, classes=2)
+        model = ConditionalUNet(config, image_channels=3, class_names=SIX[:2])
     assert model.condition.attend.num_heads == heads
 
 
@@ -160,7 +164,7 @@ def test_check_passes_what_works(depth, size):
     assert config.check(size, size) is None
     image, colour = inputs(size)
     # Doubled widths grow fast: narrow ones show the same sizes.
-    narrow = ConditionalUNet(ConditionalUNetConfig(widths=(1,) * depth), image_channels=3, classes=6)
+    narrow = ConditionalUNet(ConditionalUNetConfig(widths=(1,) * depth), image_channels=3, class_names=SIX)
     assert narrow(image, colour).shape == image.shape
 
 
@@ -179,7 +183,7 @@ def test_check_refuses_what_does_not_work(depth, size, message):
     image, colour = inputs(max(size))
     image = image[:, :, : size[0], : size[1]]
     with pytest.raises(RuntimeError):
-        ConditionalUNet(config, image_channels=3, classes=6)(image, colour)
+        ConditionalUNet(config, image_channels=3, class_names=SIX)(image, colour)
 
 
 @pytest.mark.parametrize("settings", [{}, {"skips": False}, {"depth": 1}])
@@ -257,6 +261,81 @@ def test_sigmoid_bounds_the_output_and_linear_does_not():
     assert free(image, colour).max().item() == pytest.approx(3.0)
 
 
+def test_tanh_is_mapped_to_the_range_of_pictures():
+    model = make(output="tanh")
+    image, colour = inputs()
+    nn.init.zeros_(model.head.weight)
+    for bias, expected in ((-20.0, 0.0), (0.0, 0.5), (0.5, 0.731059), (20.0, 1.0)):
+        nn.init.constant_(model.head.bias, bias)
+        assert model(image, colour).max().item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_published_form_puts_one_map_of_16x16_beside_1024_channels():
+    config = ConditionalUNetConfig(
+        widths=(64, 128, 256, 512, 1024),
+        embedding=128,
+        embedding_maps=1,
+        output="tanh",
+        upsampling="bilinear",
+    )
+    with torch.device("meta"):
+        model = ConditionalUNet(config, image_channels=1, class_names=NAMES)
+    condition, seen = model.condition, []
+    assert (condition.embed.weight.shape, condition.project.out_features) == ((24, 128), 16 * 16)
+    assert condition.fuse.weight.shape == (1024, 1025, 1, 1)
+    condition.fuse.register_forward_hook(lambda _, read, made: seen.extend([read[0].shape, made.shape]))
+    picture = model(
+        torch.empty(2, 1, 256, 256, device="meta"), torch.zeros(2, dtype=torch.int64, device="meta")
+    )
+    assert seen == [(2, 1025, 16, 16), (2, 1024, 16, 16)]
+    assert picture.shape == (2, 3, 256, 256)
+
+
+@pytest.mark.parametrize("size", [7, 16, 64])
+def test_maps_of_the_class_tell_places_apart_at_every_size(size):
+    model = make(embedding_maps=1).condition
+    features = torch.zeros(1, 8, size, size)
+    fused = model.at_bottleneck(features, torch.tensor([2]))
+    assert fused.shape == features.shape
+    assert fused.flatten(2).std(dim=2).max() > 1e-3
+    assert (fused - model.at_bottleneck(features, torch.tensor([3]))).abs().max() > 1e-3
+
+
+def test_bilinear_upsampling_has_no_steps_where_the_nearest_has():
+    def enlarged(upsampling):
+        model = make(upsampling=upsampling, norm="none", activation="leaky_relu")
+        seen = []
+        model.up[0].register_forward_hook(lambda _, read, made: seen.append(read[0][:, :4]))
+        image, colour = inputs()
+        model(image, colour)
+        return seen[0]
+
+    steps = enlarged("nearest")
+    assert torch.equal(steps[..., ::2, ::2], steps[..., 1::2, 1::2])
+    small = steps[..., ::2, ::2]
+    smooth = nn.functional.interpolate(small, size=steps.shape[-2:], mode="bilinear")
+    torch.testing.assert_close(enlarged("bilinear"), smooth)
+
+
+@pytest.mark.parametrize("settings", [{"upsampling": "bilinear"}, {"embedding_maps": 3}])
+def test_later_settings_train_under_strict_determinism_and_autocast(settings):
+    def gradient(dtype):
+        model = make(norm="none", activation="silu", **settings)
+        image, colour = inputs(count=6)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            picture = model(image, colour)
+        (picture.float() - image).square().mean().backward()
+        assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.equal(gradient(torch.float32), gradient(torch.float32))
+        assert gradient(torch.bfloat16).isfinite().all()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_same_seed_gives_the_same_weights_and_another_seed_others():
     one, same, other = make(seed=4), make(seed=4), make(seed=5)
     for name, weight in one.state_dict().items():
@@ -310,7 +389,7 @@ def test_trains_under_bf16_autocast(norm):
 def test_can_be_built_and_run_on_the_meta_device(site):
     config = ConditionalUNetConfig(site=site)
     with torch.device("meta"):
-        model = ConditionalUNet(config, image_channels=3, classes=24)
+        model = ConditionalUNet(config, image_channels=3, class_names=NAMES)
         picture = model(torch.empty(2, 3, 64, 64), torch.zeros(2, dtype=torch.int64))
     assert picture.shape == (2, 3, 64, 64)
     assert all(parameter.is_meta for parameter in model.parameters())
@@ -347,12 +426,21 @@ def test_bad_settings_are_refused(settings, message):
         ({"widths": (8,), "skips": False}, {"widths": (8,)}),
         ({"site": "film", "heads": 2, "class_tokens": 3}, {"site": "film"}),
         ({"site": "none", "embedding": 8}, {"site": "none"}),
+        ({"site": "film", "embedding_maps": 1}, {"site": "film"}),
+        ({"widths": (8,), "upsampling": "bilinear"}, {"widths": (8,)}),
     ],
 )
 def test_what_means_the_same_is_written_the_same(one, other):
     written = ConditionalUNetConfig(**one).model_dump(mode="json")
     assert written == ConditionalUNetConfig(**other).model_dump(mode="json")
     assert ConditionalUNetConfig(**written).model_dump(mode="json") == written
+
+
+def test_settings_that_came_later_are_not_written_where_they_change_nothing():
+    assert not {"embedding_maps", "upsampling"} & set(ConditionalUNetConfig().model_dump())
+    later = {"embedding_maps": 1, "upsampling": "bilinear"}
+    written = ConditionalUNetConfig(**later).model_dump()
+    assert {name: written[name] for name in later} == later
 
 
 def test_settings_with_an_effect_are_written_as_they_are():
@@ -368,7 +456,7 @@ def test_groups_matter_only_to_the_group_norm():
 
 def test_learns_to_paint_the_named_colour():
     """A few steps on a constant picture bring the output near the colour of its class."""
-    model = make(classes=2, widths=(8, 8))
+    model = make(class_names=SIX[:2], widths=(8, 8))
     image, colour = torch.full((8, 3, 8, 8), 0.5), torch.arange(8) % 2
     target = torch.stack([torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.9])])[colour]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)

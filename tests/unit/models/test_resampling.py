@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.models.resampling import DeterministicInterpolation, adaptive_average
+from harness.models.resampling import DeterministicInterpolation, adaptive_average, bilinear
 
 torch.set_num_threads(1)
 
@@ -32,6 +32,19 @@ def test_smooth_interpolation_is_pytorchs(mode, antialias, size, before):
     with DeterministicInterpolation():
         actual = F.interpolate(ours, size=size, mode=mode, antialias=antialias)
     torch.testing.assert_close(actual, expected)
+    (actual**2).sum().backward()
+    (expected**2).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("size", [(12, 14), (7, 9), (3, 2), (6, 7)])
+def test_bilinear_is_pytorchs_that_leaves_nothing_out(size):
+    ours, theirs = features(6, 7), features(6, 7)
+    actual = bilinear(ours, size)
+    expected = F.interpolate(theirs, size=size, mode="bilinear", antialias=True)
+    torch.testing.assert_close(actual, expected)
+    if min(size) > 6:
+        torch.testing.assert_close(actual, F.interpolate(theirs, size=size, mode="bilinear"))
     (actual**2).sum().backward()
     (expected**2).sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad)

@@ -83,8 +83,11 @@ RUN_1 = [
 
 
 ATTEMPT_2 = [*ATTEMPT_1[:6], ("fold", pa.int32()), *ATTEMPT_1[6:]]
+SCALE_4 = [("failure_kind", pa.string()), ("effective_batch", pa.int32()), ("gpus", pa.float64())]
 METRICS_3 = pa.list_(pa.struct([*dict(ATTEMPT_1)["metrics"].value_type, ("sd", pa.float64())]))
 ATTEMPT_3 = [(name, METRICS_3 if name == "metrics" else kind) for name, kind in ATTEMPT_2]
+
+ATTEMPT_4 = [*ATTEMPT_3, *SCALE_4]
 
 
 def write(path: Path, fields: list[tuple[str, pa.DataType]], row: dict[str, object], version: int) -> None:
@@ -101,7 +104,7 @@ def old_store(folder: Path, version: int = 1) -> Path:
     metric = {"epoch": 1, "step": 8, "split": "validation", "metric": "delta_e", "value": 7.5, "count": 4}
     attempt = {"run_id": "r1", "trial_id": trial.id, "attempt": 1, "variant": "mse", "seed": 3}
     attempt |= {"status": "complete", "epochs_done": 1, "metrics": [metric], "costs": [], "artifacts": []}
-    fields = {2: ATTEMPT_2, 3: ATTEMPT_3}.get(version, ATTEMPT_1)
+    fields = {2: ATTEMPT_2, 3: ATTEMPT_3, 4: ATTEMPT_4}.get(version, ATTEMPT_1)
     write(folder / "store" / "attempts" / trial.id / "0001.parquet", fields, attempt, version)
     run = {"run_id": "r1", "plan": json.dumps(written), "reused": "{}", "notes": "[]", "versions": "{}"}
     write(folder / "store" / "runs" / "r1.parquet", RUN_1, run, version)
@@ -136,7 +139,13 @@ def test_an_older_file_has_no_kind_of_failure_and_tells_nothing_of_several_proce
     assert answer.rows == [(None, None, None, "complete")]
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_an_older_file_tells_of_no_trackers(tmp_path: Path, version: int) -> None:
+    answer = query_store("select trackers, status from trials", old_store(tmp_path, version))
+    assert answer.rows == [(None, "complete")]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_file_stays_as_it_was_written(tmp_path: Path, version: int) -> None:
     store = old_store(tmp_path, version)
     before = {path: path.read_bytes() for path in store.rglob("*.parquet")}
@@ -173,7 +182,7 @@ def test_old_and_new_files_lie_side_by_side(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
 def test_a_version_that_is_not_known_is_refused_by_name(tmp_path: Path, version: int) -> None:
-    with pytest.raises(StoreError, match=f"has store schema {version}, this harness reads 1 to 4"):
+    with pytest.raises(StoreError, match=f"has store schema {version}, this harness reads 1 to 5"):
         open_store(old_store(tmp_path, version)).run("r1")
 
 

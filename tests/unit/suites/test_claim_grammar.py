@@ -23,6 +23,8 @@ FORM_OF = {
     "{metric: delta_e, interaction: [l1, lab], together: mse, neither: lab0, direction: better}": "interaction",
     "{metric: delta_e, of: lab, curve: plateaued, by_epoch: 2}": "curve",
     "{cost: train_seconds, of: lab, versus: mse, direction: more, by: 1.3}": "cost",
+    "{correlate: [psnr, lpips], of: lab, over: images, at_least: 0.6}": "correlation",
+    "{correlate: [psnr, ssim], over: variants, at_most: 0.9}": "correlation",
 }
 SUITE = TINY.replace(
     "      lab: {set: {loss.lab_l1: 0.3}}\n",

@@ -295,7 +295,7 @@ def test_three_mistakes_are_named_at_once_with_their_places(write_suite):
         (
             "seeds: 2",
             "seeds: 2\nreport: {template: nope}",
-            "report.template: no template 'nope'; known are chronicle",
+            "report.template: no template 'nope'; known are chronicle, insights",
         ),
         (
             "seeds: 2",

@@ -7,6 +7,7 @@ import pytest
 from pydantic import Discriminator, Field, Tag
 
 from harness.config import Frozen
+from harness.registry import registry
 from harness.specify import Memory, plugins_of, respecify, specify
 from harness.validation import Mistakes, check
 
@@ -18,6 +19,7 @@ BASE = {
     "train": {"epochs": 1, "batch_size": 16},
     "perceptual_weights": "random",
 }
+AUGMENTATIONS = ["affine", "background", "colour_jitter", "hflip", "noise", "rot90", "vflip"]
 METRIC = """\
 from harness.config import ComponentConfig, MetricInfo
 
@@ -90,7 +92,7 @@ def test_augmentations_are_words_or_mappings_and_come_sorted():
         ),
         ("hflip", [(("train", "augment"), "should be a list of names, or of mappings with a name")]),
         (None, [(("train", "augment"), "should be a list of names, or of mappings with a name")]),
-        ([3], [(("train", "augment", 0), "'name' is missing; known are hflip, rot90, vflip")]),
+        ([3], [(("train", "augment", 0), f"'name' is missing; known are {', '.join(AUGMENTATIONS)}")]),
     ],
 )
 def test_a_wrong_augmentation_is_told_of_at_its_place_in_the_list(augment, expected):
@@ -256,3 +258,44 @@ def test_a_size_is_told_of_as_one_number_or_two():
     ]
     ((path, _),) = mistakes(data={"name": "polygons", "size": -1})
     assert path == ("data", "size")
+
+
+def test_another_name_of_a_term_is_the_term():
+    spec = spec_of(loss={"l2": 0.5, "l1": 1.0})
+    assert list(spec.loss) == ["l1", "mse"]
+    assert spec.trial_id() == spec_of(loss={"mse": 0.5, "l1": 1.0}).trial_id()
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)])
+def test_a_term_under_both_its_names_is_a_mistake(weights):
+    ((path, message),) = mistakes(loss={"mse": weights[0], "l2": weights[1]})
+    assert path == ("loss", "l2")
+    assert message == "is another name of mse, which stands here too; leave one out"
+
+
+def test_a_mistake_in_a_term_is_told_under_the_name_that_was_written():
+    assert [path for path, _ in mistakes(loss={"l2": -1})] == [("loss", "l2")]
+    assert [path for path, _ in mistakes(loss={"l2": {"weight": 1, "wieght": 2}})] == [
+        ("loss", "l2", "wieght")
+    ]
+
+
+def test_a_term_of_weight_zero_and_an_absent_one_are_one_trial():
+    absent = spec_of(loss={"mse": 1.0})
+    for name in registry.names("loss"):
+        if name != "mse":
+            assert spec_of(loss={"mse": 1.0, name: 0}).trial_id() == absent.trial_id()
+
+
+def test_perceptual_chooses_its_weights_by_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "alexnet-owt-7be5be79.pth").touch()  # of the metric lpips
+    options = {"loss": {"perceptual": 0.1}, "perceptual_weights": "auto"}
+    assert spec_of(**options).perceptual_weights == "random"
+    ((path, message),) = mistakes(**{**options, "perceptual_weights": "published"})
+    assert path == ("perceptual_weights",)
+    assert message.startswith("perceptual with published weights needs")
+    (folder / "vgg16-397923af.pth").touch()
+    assert spec_of(**options).perceptual_weights == "published"

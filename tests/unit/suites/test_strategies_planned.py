@@ -123,6 +123,23 @@ def test_an_optimizer_that_needs_whole_weights_is_refused_where_they_are_shared_
     assert spec_of(strategy={"name": "ddp", "processes": 2}, optimizer=own).strategy == "ddp"
 
 
+@pytest.mark.parametrize("name", ["fsdp", "zero1", "zero2", "zero3"])
+def test_float16_is_for_whole_copies_alone(name):
+    ((path, message),) = mistakes(strategy={"name": name, "processes": 2}, train=train(precision="fp16"))
+    assert path == ("train", "precision")
+    assert "use bf16, or the strategy single or ddp" in message
+    assert spec_of(strategy={"name": "ddp", "processes": 2}, train=train(precision="fp16")).world_size == 2
+
+
+def test_kinds_of_timm_that_look_at_whole_weights_are_refused_where_they_are_shared_out():
+    zero = {"name": "zero1", "processes": 2}
+    ((path, message),) = mistakes(strategy=zero, optimizer={"name": "timm", "kind": "lamb"})
+    assert path == ("optimizer",)
+    assert message.endswith("and lamb does not update each number by itself; use single or ddp")
+    assert spec_of(strategy=zero, optimizer={"name": "timm", "kind": "lion"}).strategy == "zero1"
+    assert spec_of(optimizer={"name": "timm", "kind": "lamb"}).optimizer.name == "timm"
+
+
 def test_which_weights_stay_is_no_part_of_the_identity(planned):
     kept = planned("checkpoints.keep=[best]")
     assert kept.checkpoints.keep == ("best",)

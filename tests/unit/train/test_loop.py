@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness.data.palette import NAMES
 from harness.errors import NonFiniteLossError, TrialError
 from harness.registry import registry
 from harness.tasks.colorization import Colorization
@@ -16,6 +17,25 @@ from harness.train.trial import prepare
 
 def final(sink, metric, split="validation"):
     return sink.curve(metric, split)[-1]
+
+
+def recorded_terms(sink):
+    return {(row["split"], row["metric"]) for row in sink.metrics if row["metric"].startswith("loss")}
+
+
+def test_without_a_term_exactly_its_rows_are_missing(train, spec_of):
+    weights = {"mse": 1.0, "l1": 0.5, "huber": 0.5, "gradient": 0.2, "tv": 0.01}
+    shorter = ("base.train.epochs=1", "base.data.train_size=16", "base.data.validation_size=8")
+
+    def terms_with(**changed):
+        return recorded_terms(train(spec_of(f"base.loss={weights | changed}", *shorter)))
+
+    whole = terms_with()
+    assert {name for _, name in whole} == {"loss", *(f"loss/{term}" for term in weights)}
+    for term in weights:
+        assert whole - terms_with(**{term: 0}) == {
+            (split, f"loss/{term}") for split in ("train", "validation")
+        }
 
 
 def test_every_term_is_recorded_by_itself_in_training_and_validation(train, spec_of):
@@ -57,7 +77,7 @@ def test_accumulation_takes_the_same_steps_without_batch_statistics(train, spec_
 def test_what_a_model_is_stands_in_the_record(train, spec_of):
     sink = train(spec_of())
     spec = spec_of()
-    model = registry.load("model", "conditional_unet")(spec.model, image_channels=3, classes=24)
+    model = registry.load("model", "conditional_unet")(spec.model, image_channels=3, class_names=NAMES)
     assert sink.facts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert sink.facts["forward_flops"] > 1e6
     assert (sink.facts["strategy"], sink.facts["world_size"], sink.facts["threads"]) == ("single", 1, 1)
@@ -170,9 +190,25 @@ def test_the_training_loss_has_no_spread(train, spec_of):
     assert all(row["sd"] > 0 for row in rows if row["metric"] == "delta_e" and row["label"] is None)
 
 
+def test_the_last_epoch_tells_how_many_training_samples_have_each_label(train, spec_of, tmp_path):
+    spec = spec_of()
+    told = [row for row in train(spec).metrics if row["metric"] == "samples"]
+    task = Colorization.create(spec, cache=tmp_path, device=torch.device("cpu"))
+    labels = task.labels(task.train.batch(range(len(task.train))))
+    expected = {
+        f"{kind}={name}": int((labels[kind] == number).sum())
+        for kind, names in task.label_names.items()
+        for number, name in enumerate(names)
+    }
+    assert {row["label"]: row["count"] for row in told} == {k: n for k, n in expected.items() if n}
+    assert {(row["epoch"], row["split"]) for row in told} == {(spec.train.epochs, "train")}
+    assert all(row["value"] == row["count"] for row in told)
+
+
 def test_pictures_show_the_same_samples_in_every_epoch(train, spec_of):
     sink = train(spec_of())
-    assert set(sink.pictures) == {("input", None), ("target", None), *(("prediction", e) for e in (1, 2, 3))}
+    predictions = {("prediction", epoch) for epoch in (1, 2, 3)}
+    assert set(sink.pictures) == {("input", None), ("target", None), ("worst", 3), *predictions}
     assert all(png.startswith(b"\x89PNG") for png in sink.pictures.values())
 
 

@@ -17,6 +17,16 @@ CASES = {
 }
 
 
+# So heavy a loss that the first steps overflow in float16: the scale falls, and lies in the state.
+FP16 = ("base.train.precision=fp16", "base.loss.mse=100", "base.train.epochs=2")
+AT_ONE_PLACE = {
+    "plateau": (2 * STEPS + 1, ("base.schedule={name: plateau, patience: 0, threshold: 0.5}",)),
+    "fp16": (3, FP16),
+    "lion": (STEPS + 2, ("base.optimizer={name: timm, kind: lion, lr: 1e-3}",)),
+    "muon": (STEPS + 2, ("base.optimizer={name: timm, kind: muon, weight_decay: 0.01}",)),
+}
+
+
 def train_in_two_parts(train, spec, stop_after, folder):
     first = MemorySink(folder / "1", stop_after=stop_after)
     with pytest.raises(Interrupted):
@@ -45,6 +55,16 @@ def _cache(cache):
 def test_the_end_is_the_same_wherever_it_was_stopped(train, spec_of, tmp_path, stop_after, case):
     overrides, fold = CASES[case]
     spec = spec_of(*overrides).model_copy(update=fold)
+    ends_alike(train, spec, stop_after, tmp_path)
+
+
+@pytest.mark.parametrize("case", AT_ONE_PLACE)
+def test_what_steps_carry_on_is_in_the_state(train, spec_of, tmp_path, case):
+    stop_after, overrides = AT_ONE_PLACE[case]
+    ends_alike(train, spec_of(*overrides), stop_after, tmp_path)
+
+
+def ends_alike(train, spec, stop_after, tmp_path):
     whole = train(spec)
     _, second = train_in_two_parts(train, spec, stop_after, tmp_path)
     assert second.metrics == whole.metrics

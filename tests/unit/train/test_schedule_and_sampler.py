@@ -5,19 +5,24 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scipy.stats import chisquare
-from torch.optim.lr_scheduler import LinearLR, MultiStepLR, SequentialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, ReduceLROnPlateau, SequentialLR
 
 from harness.train.optimizers import SGD, AdamW, AdamWConfig, SGDConfig
 from harness.train.sampler import EpochBatches, steps_per_epoch
 from harness.train.schedule import (
     Constant,
     ConstantConfig,
+    Cosine,
+    CosineConfig,
     Linear,
     LinearConfig,
+    Plateau,
+    PlateauConfig,
     Step,
     StepConfig,
     WarmupCosine,
     WarmupCosineConfig,
+    Watched,
 )
 
 
@@ -32,11 +37,70 @@ def test_warm_up_is_linear_and_the_cosine_falls_to_its_end():
 def test_the_cosine_agrees_with_torch():
     schedule = WarmupCosine(WarmupCosineConfig(warmup=0.0), total_steps=20)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    reference = CosineAnnealingLR(optimizer, T_max=20)
     for step in range(20):
         assert schedule.factor(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
         optimizer.step()
         reference.step()
+
+
+@pytest.mark.parametrize("final", [0.0, 0.25])
+def test_the_cosine_without_warm_up_agrees_with_torch(final):
+    schedule = Cosine(CosineConfig(final=final), total_steps=20)
+    expected = rates(20, lambda optimizer: CosineAnnealingLR(optimizer, T_max=20, eta_min=final))
+    assert [schedule.factor(step) for step in range(20)] == pytest.approx(expected, abs=1e-12)
+    assert schedule.factor(0) == 1.0
+
+
+PLATEAUS = [
+    {"patience": 0},
+    {"patience": 2, "factor": 0.5, "threshold": 0.05},
+    {"patience": 1, "factor": 0.3, "cooldown": 2, "final": 0.1},
+    {"patience": 1, "factor": 0.5, "watch": "primary"},
+]
+
+
+@pytest.mark.parametrize("settings", PLATEAUS)
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_the_plateau_agrees_with_torch_on_random_curves_wherever_it_is_taken_up(settings, direction):
+    config = PlateauConfig(**settings)
+    curves = {
+        name: np.random.default_rng(7).normal(size=(40, 2)).cumsum(0)[:, column] ** 2
+        for column, name in enumerate(("loss", "primary"))
+    }
+    watched_direction = direction if config.watch == "primary" else "lower"
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = ReduceLROnPlateau(
+        optimizer,
+        mode={"lower": "min", "higher": "max"}[watched_direction],
+        factor=config.factor,
+        patience=config.patience,
+        threshold=config.threshold,
+        cooldown=config.cooldown,
+        min_lr=config.final,
+        eps=0.0,
+    )
+    known = Plateau(config, total_steps=400)
+    seen = set()
+    for epoch in range(41):
+        past = {
+            "loss": Watched(list(curves["loss"][:epoch]), "lower"),
+            "primary": Watched(list(curves["primary"][:epoch]), direction),
+        }
+        known.follow(past)
+        taken_up = Plateau(config, total_steps=400)
+        taken_up.follow(past)
+        assert known.factor(10 * epoch) == taken_up.factor(10 * epoch) == optimizer.param_groups[0]["lr"]
+        seen.add(known.factor(0))
+        if epoch < 40:
+            reference.step(curves[config.watch][epoch])
+    assert len(seen) > 2
+
+
+def test_a_plateau_is_at_its_full_height_before_the_first_validation():
+    schedule = Plateau(PlateauConfig(patience=0), total_steps=4)
+    schedule.follow({"loss": Watched([], "lower"), "primary": Watched([], "higher")})
+    assert schedule.factor(0) == 1.0
 
 
 def test_without_warm_up_and_constant():

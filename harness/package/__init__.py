@@ -1,0 +1,1 @@
+"""Trained models as folders of their own: written from a store, and predicted from."""
