@@ -98,11 +98,13 @@ def _run_worlds(arguments: argparse.Namespace) -> int:
     suite.write_text(
         suite_text(
             epochs=arguments.epochs,
+            seeds=arguments.seeds,
             stall_minutes=arguments.stall_seconds / 60,
             two_processes=not arguments.one_process,
         )
     )
-    calm.write_text(suite_text(epochs=arguments.epochs, two_processes=not arguments.one_process))
+    two_processes = not arguments.one_process
+    calm.write_text(suite_text(epochs=arguments.epochs, seeds=arguments.seeds, two_processes=two_processes))
     undisturbed = _run_undisturbed(calm, folder / "undisturbed")
     results = [
         run_world(world, int(faults), arguments, suite, undisturbed, folder)
@@ -218,6 +220,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("worlds", nargs="+", metavar="WORLD=FAULTS")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=24, help="of every trial")
+    parser.add_argument("--seeds", type=int, default=3, help="trials of every variant")
     parser.add_argument("--stall-seconds", type=float, default=30.0)
     parser.add_argument("--one-process", action="store_true", help="no trial in two processes")
     parser.add_argument("--short", action="store_true", help="fewer kinds of fault, as the tests take them")

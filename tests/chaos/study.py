@@ -1,6 +1,5 @@
-"""What is run while it is disturbed: twelve trials of some seconds each, three of them in two processes."""
-
-TRIALS = 12
+"""What is run while it is disturbed: twelve trials of some seconds each, three of them in two processes; fewer in the
+tests."""
 
 # A worker frozen for `stall_minutes` is killed. Budgets are those of a suite that says nothing else.
 SUITE = """\
@@ -37,11 +36,13 @@ failures: {{stall_minutes: {stall_minutes}}}
 """
 
 
-def suite_text(*, epochs: int, stall_minutes: float | None = None, two_processes: bool = True) -> str:
-    """Return the suite; trials of two processes are those of one more variant."""
+def suite_text(
+    *, epochs: int, seeds: int, stall_minutes: float | None = None, two_processes: bool = True
+) -> str:
+    """Return the suite: three variants, and one more of two processes."""
     text = SUITE.format(
         epochs=epochs,
-        seeds=3 if two_processes else 4,
+        seeds=seeds,
         factor=TWO_PROCESSES if two_processes else "",
     )
     return text + (FAILURES.format(stall_minutes=stall_minutes) if stall_minutes else "")

@@ -20,7 +20,9 @@ def test_nothing_is_lost_or_done_twice_whatever_dies(tmp_path):
         "--short",
         "--one-process",
         "--epochs",
-        "4",
+        "6",
+        "--seeds",
+        "2",
     ]
     process = subprocess.Popen(
         [*command, "--folder", str(tmp_path)],

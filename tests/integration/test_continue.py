@@ -66,6 +66,7 @@ def test_a_killed_driver_goes_on_where_it_stopped(executor, suite, undisturbed, 
     assert all(row["attempt"] == 2 for row in resumed)
 
 
+@pytest.mark.long  # with one suite of one trial it is a case of every executor
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on(executor, suite, undisturbed, tmp_path):
     store = tmp_path / "store"
