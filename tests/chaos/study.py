@@ -1,5 +1,4 @@
-"""What is run while it is disturbed: twelve trials of some seconds each, three of them in two processes; fewer in the
-tests."""
+"""What is run while it is disturbed: trials of some seconds each, some of them in two processes."""
 
 # A worker frozen for `stall_minutes` is killed. Budgets are those of a suite that says nothing else.
 SUITE = """\

@@ -82,12 +82,15 @@ def state(half_done, tmp_path) -> Path:
     return found
 
 
-def go_on(spec, cache, state: Path, folder: Path) -> None:
-    run_trial(spec, MemorySink(folder, resume_from=state), cache=cache, threads=1)
+def go_on(spec, cache, state: Path, folder: Path) -> MemorySink:
+    sink = MemorySink(folder, resume_from=state)
+    run_trial(spec, sink, cache=cache, threads=1)
+    return sink
 
 
 def test_the_honest_state_goes_on(spec, cache, state, tmp_path):
-    go_on(spec, cache, state, tmp_path / "next")
+    sink = go_on(spec, cache, state, tmp_path / "next")
+    assert max(row["epoch"] for row in sink.metrics) == spec.train.epochs
 
 
 @pytest.mark.parametrize("form", FORMS)
